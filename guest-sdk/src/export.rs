@@ -1,0 +1,50 @@
+//! The macro that makes a crate an extension.
+
+/// Makes a type the extension of this crate. Write it once, in a `cdylib`.
+///
+/// What the operator reads of it comes from the `Cargo.toml`:
+///
+/// | of the extension | is |
+/// | --- | --- |
+/// | the name | the crate's, without `ipqext_` before it, with `-` for `_`; so it is always the one of the `.wasm` file, also for an `[[example]]` |
+/// | the version | `version` of the package |
+/// | the summary | `description` of the package, on one line |
+///
+/// In a native build it exports nothing: there the type is for tests.
+#[macro_export]
+macro_rules! export {
+    ($extension:ty) => {
+        const _: () = {
+            ::std::thread_local! {
+                static SLOT: $crate::component::Slot<$extension> =
+                    const { ::std::cell::RefCell::new(::std::option::Option::None) };
+            }
+
+            impl $crate::component::Exported for $extension {
+                const MANIFEST: $crate::component::Manifest = $crate::component::Manifest {
+                    crate_name: ::core::env!("CARGO_CRATE_NAME"),
+                    version: ::core::env!("CARGO_PKG_VERSION"),
+                    description: ::core::env!("CARGO_PKG_DESCRIPTION"),
+                };
+
+                fn slot() -> &'static ::std::thread::LocalKey<$crate::component::Slot<Self>> {
+                    &SLOT
+                }
+            }
+
+            // Native linkers stumble over the `@` in the exported names.
+            #[cfg(target_family = "wasm")]
+            type Exported = $crate::component::Component<$extension>;
+            #[cfg(target_family = "wasm")]
+            $crate::bindings::export_component! { Exported with_types_in $crate::bindings }
+
+            // What is allowed to be unused counts as used, and with it the whole of the
+            // extension, which nothing exports in a native build.
+            #[cfg(not(target_family = "wasm"))]
+            #[allow(dead_code, reason = "stands for the exports")]
+            fn stand_for_the_exports() -> $extension {
+                <$extension as ::core::default::Default>::default()
+            }
+        };
+    };
+}

@@ -1,0 +1,218 @@
+use super::{Decision, Kit};
+use crate::prelude::*;
+use crate::test::TestPacket;
+use crate::{Hook, Link, PacketFlags};
+
+/// Does as the parameters say, and remembers what it saw.
+#[derive(Default)]
+struct Probe {
+    verdict: Option<Verdict>,
+    mark: Option<u32>,
+    refuses: String,
+    seen: Vec<String>,
+}
+
+impl Extension for Probe {
+    const NEEDS: Needs = Needs::none()
+        .snap_length(24)
+        .verdicts(Verdicts::DROP.union(Verdicts::REPEAT))
+        .mark_mask(0xff);
+
+    fn init(&mut self, context: &Context) -> Result<(), String> {
+        let params = context.params();
+        params.only(&["verdict", "mark", "refuses"])?;
+        self.verdict = match params.get("verdict") {
+            Some("drop") => Some(Verdict::Drop),
+            Some("accept") => Some(Verdict::Accept),
+            Some("repeat") => Some(Verdict::Repeat),
+            _ => None,
+        };
+        self.mark = params.parse("mark")?;
+        self.refuses = params.get("refuses").unwrap_or_default().to_owned();
+        self.refuse("init")
+    }
+
+    fn fini(&mut self) -> Result<(), String> {
+        self.refuse("fini")
+    }
+
+    fn start(&mut self) -> Result<(), String> {
+        self.refuse("start")
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        self.refuse("stop")
+    }
+
+    fn reset(&mut self) -> Result<(), String> {
+        self.seen.clear();
+        Ok(())
+    }
+
+    fn info(&self) -> Option<String> {
+        self.seen.last().cloned()
+    }
+
+    fn help() -> Option<String> {
+        Some("help".to_owned())
+    }
+
+    fn proc(&mut self, packet: &mut Packet) -> Verdict {
+        let name = |link: Option<&Link>| link.map_or("-".to_owned(), |link| link.name.clone());
+        self.seen.push(format!(
+            "{} {}/{} {}>{} {} {:?} {} {}",
+            packet.id(),
+            packet.bytes().len(),
+            packet.original_length(),
+            name(packet.in_link()),
+            name(packet.out_link()),
+            packet.hook(),
+            packet.flags(),
+            packet.arrived_ns(),
+            packet.now_ns(),
+        ));
+        if let Some(mark) = self.mark {
+            packet.set_mark(mark, mark);
+        }
+        self.verdict.unwrap_or(Verdict::Pass)
+    }
+}
+
+impl Probe {
+    fn refuse(&self, function: &str) -> Result<(), String> {
+        if self.refuses == function {
+            return Err(format!("{function} refused"));
+        }
+        Ok(())
+    }
+}
+
+fn kit(params: &str) -> Kit<Probe> {
+    Kit::with_params(params).unwrap()
+}
+
+fn packet() -> TestPacket {
+    TestPacket::udp("10.0.0.1:1000", "10.0.0.2:53").payload(&[0; 12])
+}
+
+#[test]
+fn verdict_and_mark_come_back() {
+    let mut kit = kit("verdict=drop,mark=0x0f");
+    assert_eq!(kit.proc(packet()), Verdict::Drop);
+    assert_eq!(
+        kit.decide(packet().mark(0x70)),
+        Decision {
+            verdict: Verdict::Drop,
+            mark: 0x7f
+        }
+    );
+}
+
+#[test]
+fn a_batch_of_any_size_is_decided_in_order() {
+    let mut kit = kit("mark=1");
+    let packets = (0..150).map(|number| packet().mark(number << 8));
+    let decisions = kit.decide_batch(packets);
+    let marks: Vec<u32> = decisions.iter().map(|decision| decision.mark).collect();
+    let expected: Vec<u32> = (0..150).map(|number| number << 8 | 1).collect();
+    assert_eq!(marks, expected);
+    assert_eq!(kit.extension().seen.len(), 150);
+    assert!(kit.decide_batch([]).is_empty());
+}
+
+#[test]
+fn the_extension_sees_what_it_declared_and_no_more() {
+    let mut kit = kit("");
+    kit.set_now_ns(5);
+    kit.proc(packet());
+    assert_eq!(kit.now_ns(), 5);
+    assert_eq!(
+        kit.info().as_deref(),
+        Some("1 24/40 ->- input PacketFlags(0x0) 5 5")
+    );
+    kit.proc(packet().truncated(10));
+    assert_eq!(
+        kit.info().as_deref(),
+        Some("2 10/40 ->- input PacketFlags(0x0) 5 5")
+    );
+}
+
+#[test]
+fn metadata_of_a_packet_is_handed_over() {
+    let link = |index, name: &str| Link {
+        index,
+        name: name.to_owned(),
+        hardware_type: 1,
+    };
+    let mut kit = kit("");
+    let special = packet()
+        .id(9)
+        .hook(Hook::Forward)
+        .in_link(&link(2, "eth0"))
+        .out_link(&link(3, "eth1"))
+        .flags(PacketFlags::GSO)
+        .arrived_ns(7);
+    kit.set_now_ns(8);
+    kit.proc(special);
+    assert_eq!(
+        kit.info().as_deref(),
+        Some("9 24/40 eth0>eth1 forward PacketFlags(GSO) 7 8")
+    );
+    kit.proc(packet().in_link(&link(2, "renamed")));
+    assert_eq!(
+        kit.info().as_deref(),
+        Some("10 24/40 renamed>- input PacketFlags(0x0) 8 8")
+    );
+}
+
+#[test]
+fn refusals_come_through() {
+    let refused = |params: &str| Kit::<Probe>::with_params(params).err();
+    assert_eq!(refused("refuses=init").as_deref(), Some("init refused"));
+    assert_eq!(refused("refuses=start").as_deref(), Some("start refused"));
+    assert!(refused("colour=red").is_some());
+    assert_eq!(kit("refuses=stop").stop(), Err("stop refused".to_owned()));
+    assert_eq!(kit("refuses=fini").fini(), Err("fini refused".to_owned()));
+    assert_eq!(kit("refuses=stop").fini(), Err("stop refused".to_owned()));
+    assert_eq!(kit("").fini(), Ok(()));
+}
+
+#[test]
+fn it_can_be_stopped_and_started_again() {
+    let mut kit = Kit::<Probe>::new().unwrap();
+    kit.proc(packet());
+    assert_eq!(kit.stop(), Ok(()));
+    assert_eq!(kit.start(), Ok(()));
+    kit.proc(packet());
+    assert_eq!(kit.extension().seen.len(), 2, "the state stays");
+    assert_eq!(kit.reset(), Ok(()));
+    assert_eq!(kit.info(), None);
+    assert_eq!(kit.help().as_deref(), Some("help"));
+    assert_eq!(kit.needs(), Probe::NEEDS);
+}
+
+#[test]
+#[should_panic(expected = "the host hands no packets to a stopped extension")]
+fn a_stopped_extension_gets_no_packets() {
+    let mut kit = kit("");
+    kit.stop().unwrap();
+    kit.proc(packet());
+}
+
+#[test]
+#[should_panic(expected = "gave the verdict Accept, but declares Verdicts(DROP | REPEAT) only")]
+fn an_undeclared_verdict_fails_the_test() {
+    kit("verdict=accept").proc(packet());
+}
+
+#[test]
+#[should_panic(expected = "version 0.1 does not carry out the verdict Repeat")]
+fn a_verdict_that_the_host_does_not_carry_out_fails_the_test() {
+    kit("verdict=repeat").proc(packet());
+}
+
+#[test]
+#[should_panic(expected = "set the bits 0x100 of the mark, but declares 0xff only")]
+fn an_undeclared_bit_of_the_mark_fails_the_test() {
+    kit("mark=0x100").proc(packet());
+}

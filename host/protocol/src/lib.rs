@@ -1,0 +1,351 @@
+//! The requests and responses of ipqext's control socket: JSON-RPC 2.0, one
+//! object a line, on a Unix stream socket. Types only, no I/O. `docs/control.md`
+//! describes the protocol with examples.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The value of `jsonrpc` in every request and response.
+pub const JSONRPC: &str = "2.0";
+
+/// The longest line that the daemon reads, in bytes.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// A command, as `method` and `params` of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "params", rename_all = "kebab-case")]
+pub enum Command {
+    /// All added extensions, in chain order: an array of [`Extension`].
+    List,
+    /// Loads and initialises an extension: its [`Extension`].
+    Add(Add),
+    /// Stops it if need be, finishes and unloads it: `null`.
+    Delete(Named),
+    /// Sets which packets go to it: its [`Extension`].
+    Group(SetGroup),
+    /// Lets packets in: its [`Extension`].
+    Start(Named),
+    /// Takes packets away, keeps the state: its [`Extension`].
+    Stop(Named),
+    /// Clears its state: its [`Extension`].
+    Reset(Named),
+    /// Asks for its state as text: [`Text`].
+    Info(Named),
+    /// Asks how to use it, added or not: [`Text`].
+    Help(Named),
+    /// The daemon and its queues: [`Status`].
+    Status,
+    /// Ends the daemon: `null`, once every queue is closed.
+    Shutdown,
+}
+
+impl Command {
+    /// The names of all methods.
+    pub const METHODS: [&str; 11] = [
+        "list", "add", "delete", "group", "start", "stop", "reset", "info", "help", "status",
+        "shutdown",
+    ];
+}
+
+/// Parameters of `add`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Add {
+    /// The extension's name.
+    pub name: String,
+    /// Its parameter string.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub params: String,
+}
+
+/// Parameters of the commands that take a name only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Named {
+    /// The extension's name.
+    pub name: String,
+}
+
+/// Parameters of `group`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetGroup {
+    /// The extension's name.
+    pub name: String,
+    /// Which packets it gets.
+    pub group: Group,
+}
+
+/// A group: a mask of mark bits from 1 to 4294967295, or `"all"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Group {
+    /// Packets whose mark shares a bit with it.
+    Mask(u64),
+    /// `all`.
+    Name(String),
+}
+
+/// A request.
+#[derive(Clone, Debug, Serialize)]
+pub struct Request {
+    /// Always [`JSONRPC`].
+    pub jsonrpc: &'static str,
+    /// Comes back with the response.
+    pub id: u64,
+    /// What is asked.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+impl Request {
+    /// A request with its number.
+    pub fn new(id: u64, command: Command) -> Self {
+        Self {
+            jsonrpc: JSONRPC,
+            id,
+            command,
+        }
+    }
+}
+
+/// A response: either `result` or `error`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Response {
+    /// Always [`JSONRPC`].
+    pub jsonrpc: String,
+    /// The request's; `null` if it could not be read.
+    pub id: Value,
+    /// The command's result, `null` for those without one.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub result: Option<Value>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Error>,
+}
+
+/// A `result` of `null` is a result.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    /// A standard code, or one of ours from -32001 to -32099.
+    pub code: i32,
+    /// For people: what, where, and how to mend it.
+    pub message: String,
+    /// For programs.
+    pub data: ErrorData,
+}
+
+/// The machine-readable part of an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorData {
+    /// Which error it is, in one word that does not change.
+    pub kind: String,
+}
+
+/// JSON-RPC's own error codes.
+pub mod code {
+    /// The line is not JSON.
+    pub const PARSE_ERROR: i32 = -32700;
+    /// The line is not a request.
+    pub const INVALID_REQUEST: i32 = -32600;
+    /// There is no such method.
+    pub const METHOD_NOT_FOUND: i32 = -32601;
+    /// The method does not take these parameters.
+    pub const INVALID_PARAMS: i32 = -32602;
+}
+
+/// An added extension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Its name.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// One line on what it does.
+    pub summary: String,
+    /// `added`, `started`, `stopped` or `quarantined`.
+    pub state: String,
+    /// Its place in the chain, from 1.
+    pub position: usize,
+    /// A mask, or `"all"`.
+    pub group: Group,
+    /// The generation of the chain in which it last changed; 0 if it never stood
+    /// in one.
+    pub generation: u64,
+    /// The SHA-256 of its file, in hexadecimal.
+    pub hash: String,
+    /// The file.
+    pub file: String,
+    /// Its parameter string.
+    pub params: String,
+    /// What it declares, and is held to.
+    pub needs: Needs,
+    /// What became of the packets it was given, all workers together.
+    pub packets: Packets,
+    /// How often it failed.
+    pub faults: u64,
+}
+
+/// What an extension declares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// How many bytes of each packet it reads.
+    pub snap_length: u32,
+    /// `none`, `ip-fields`, `headers` or `any`.
+    pub edits: String,
+    /// The verdicts it gives besides `pass`.
+    pub verdicts: Vec<String>,
+    /// The bits of the mark it sets.
+    pub mark_mask: u32,
+    /// The author's advice on a fault: `pass`, `accept` or `drop`.
+    pub on_fault: String,
+}
+
+/// Packets of an extension, by what became of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packets {
+    /// Given to it.
+    pub seen: u64,
+    /// On to the next extension.
+    pub passed: u64,
+    /// Accepted by it.
+    pub accepted: u64,
+    /// Dropped by it.
+    pub dropped: u64,
+    /// With bytes changed by it.
+    pub edited: u64,
+    /// In its group, but not given to it: cut too short, or it is quarantined.
+    pub skipped: u64,
+}
+
+/// An extension's text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text {
+    /// The extension's name.
+    pub name: String,
+    /// One text a worker for `info`, one for `help`; `null` where it has none.
+    pub texts: Vec<Option<String>>,
+}
+
+/// The daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// The version of the contract with extensions.
+    pub api_version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// How long it runs, in milliseconds.
+    pub uptime_ms: u64,
+    /// Where it looks for extensions.
+    pub ext_dir: String,
+    /// The generation of the chain that all workers adopted.
+    pub generation: u64,
+    /// The queues, in worker order.
+    pub queues: Vec<Queue>,
+}
+
+/// A queue and its worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// The queue's number.
+    pub queue: u16,
+    /// Which worker serves it, from 0.
+    pub worker: u32,
+    /// How packets are read: `nfq` or `memory`.
+    pub source: String,
+    /// Bytes of each packet that the kernel hands over.
+    pub copy_range: u32,
+    /// Whether the kernel hands over packets that it has yet to segment.
+    pub gso: bool,
+    /// Whether the kernel accepts what the queue has no room for.
+    pub fail_open: bool,
+    /// How many packets may wait in the kernel.
+    pub max_length: u32,
+    /// What the worker did.
+    pub packets: QueuePackets,
+    /// Packets that never got to the worker or back.
+    pub lost: Lost,
+}
+
+/// Packets of a queue, by what became of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuePackets {
+    /// Received from the kernel.
+    pub received: u64,
+    /// Accepted.
+    pub accepted: u64,
+    /// Dropped.
+    pub dropped: u64,
+    /// Batches they came in.
+    pub batches: u64,
+}
+
+/// Losses of a queue; `null` where the kernel will not say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Refused because the queue was full.
+    pub queue_full: Option<u64>,
+    /// Refused because the socket's receive buffer was full.
+    pub socket_full: Option<u64>,
+    /// Too long for the receiving buffer: they wait in the kernel, undecided.
+    pub truncated: Option<u64>,
+    /// Verdicts for packets that the kernel no longer had.
+    pub verdicts_refused: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_has_its_name_on_the_list() {
+        let named = || Named { name: "x".into() };
+        let all = [
+            Command::List,
+            Command::Add(Add {
+                name: "x".into(),
+                params: String::new(),
+            }),
+            Command::Delete(named()),
+            Command::Group(SetGroup {
+                name: "x".into(),
+                group: Group::Mask(1),
+            }),
+            Command::Start(named()),
+            Command::Stop(named()),
+            Command::Reset(named()),
+            Command::Info(named()),
+            Command::Help(named()),
+            Command::Status,
+            Command::Shutdown,
+        ];
+        let methods = all.map(|command| {
+            let value = serde_json::to_value(&command).unwrap();
+            assert_eq!(
+                serde_json::from_value::<Command>(value.clone()).unwrap(),
+                command
+            );
+            value["method"].as_str().unwrap().to_owned()
+        });
+        assert_eq!(methods, Command::METHODS);
+    }
+
+    #[test]
+    fn a_null_result_is_a_result() {
+        let line = r#"{"jsonrpc":"2.0","id":1,"result":null}"#;
+        let response: Response = serde_json::from_str(line).unwrap();
+        assert_eq!(response.result, Some(Value::Null));
+        assert_eq!(serde_json::to_string(&response).unwrap(), line);
+    }
+}

@@ -1,0 +1,17 @@
+//! The daemon.
+
+use std::process::ExitCode;
+
+use anyhow::Error;
+use clap::Parser;
+use ipqext_host::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    match cli::run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ipqext-host: {:#}", Error::from(error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The client's command line: one request, one response.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+use ipqext_protocol::{Add, Command, Group, Named, Request, Response, SetGroup};
+use serde_json::Value;
+
+use crate::socket_path;
+
+mod render;
+
+/// The longest response that is read, in bytes.
+const RESPONSE_BYTES_MAX: u64 = 64 << 20;
+
+/// Commands a running ipqext-host.
+#[derive(Debug, Parser)]
+#[command(name = "ipqext", version, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 done, 1 refused, 2 wrong usage.")]
+pub struct Cli {
+    /// The daemon's control socket [default: the first that exists of
+    /// $XDG_RUNTIME_DIR/ipqext/control.sock, /run/ipqext/control.sock,
+    /// /tmp/ipqext-UID/control.sock].
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+
+    /// Print the result as JSON, for scripts.
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Show the added extensions, in chain order.
+    List,
+    /// Load and initialise an extension, at the end of the chain.
+    #[command(short_flag = 'A')]
+    Add {
+        /// Its name, as in the ext-dir.
+        name: String,
+        /// Its parameters, as `every=2`.
+        #[arg(allow_hyphen_values = true)]
+        params: Option<String>,
+    },
+    /// Stop an extension if need be, finish and unload it.
+    #[command(short_flag = 'X')]
+    Delete {
+        /// Its name.
+        name: String,
+    },
+    /// Set which packets go to an extension, by their mark.
+    #[command(short_flag = 'G')]
+    Group {
+        /// Its name.
+        name: String,
+        /// A mask of mark bits (0x.. for hexadecimal), or `all`.
+        #[arg(allow_hyphen_values = true)]
+        group: String,
+    },
+    /// Let packets in.
+    #[command(short_flag = 'S')]
+    Start {
+        /// Its name.
+        name: String,
+    },
+    /// Take packets away; the state stays.
+    Stop {
+        /// Its name.
+        name: String,
+    },
+    /// Clear an extension's state.
+    Reset {
+        /// Its name.
+        name: String,
+    },
+    /// Show an extension's state.
+    Info {
+        /// Its name.
+        name: String,
+    },
+    /// Show how to use an extension, added or not.
+    Help {
+        /// Its name.
+        name: String,
+    },
+    /// Show the daemon, its queues, and what they lost.
+    Status,
+    /// End the daemon.
+    Shutdown,
+}
+
+/// Why there is nothing to print.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No daemon is there.
+    #[error("no daemon answers at {}: {source}{}", path.display(), hint(source))]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The daemon went away.
+    #[error("the daemon at {} hung up: {source}", path.display())]
+    HungUp {
+        /// The socket.
+        path: PathBuf,
+        /// How.
+        source: io::Error,
+    },
+    /// The daemon refused. With `--json` this is the error object.
+    #[error("{0}")]
+    Refused(String),
+    /// What answered is no daemon of this version.
+    #[error("the daemon's response cannot be read: {0}")]
+    Garbled(#[from] serde_json::Error),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; start one with ipqext-host run, or give its --socket",
+        io::ErrorKind::ConnectionRefused => "; it has died: start ipqext-host run again",
+        io::ErrorKind::PermissionDenied => "; try as the daemon's user (sudo)",
+        _ => "",
+    }
+}
+
+/// Sends the command, and gives the text to print.
+///
+/// # Errors
+/// No daemon answers, or it refuses.
+pub fn run(cli: Cli) -> Result<String, ClientError> {
+    let path = cli.socket.unwrap_or_else(socket_path::to_connect);
+    let command = command(cli.command);
+    let response = exchange(&path, &Request::new(1, command.clone()))?;
+    if let Some(error) = response.error {
+        let text = if cli.json {
+            serde_json::to_string(&error)?
+        } else {
+            error.message
+        };
+        return Err(ClientError::Refused(text));
+    }
+    let result = response.result.unwrap_or(Value::Null);
+    if cli.json {
+        return Ok(format!("{result}\n"));
+    }
+    Ok(render::result(&command, result)?)
+}
+
+fn command(command: Subcommands) -> Command {
+    let named = |name| Named { name };
+    match command {
+        Subcommands::List => Command::List,
+        Subcommands::Add { name, params } => {
+            let params = params.unwrap_or_default();
+            Command::Add(Add { name, params })
+        }
+        Subcommands::Delete { name } => Command::Delete(named(name)),
+        Subcommands::Group { name, group } => {
+            let group = group.parse().map_or(Group::Name(group), Group::Mask);
+            Command::Group(SetGroup { name, group })
+        }
+        Subcommands::Start { name } => Command::Start(named(name)),
+        Subcommands::Stop { name } => Command::Stop(named(name)),
+        Subcommands::Reset { name } => Command::Reset(named(name)),
+        Subcommands::Info { name } => Command::Info(named(name)),
+        Subcommands::Help { name } => Command::Help(named(name)),
+        Subcommands::Status => Command::Status,
+        Subcommands::Shutdown => Command::Shutdown,
+    }
+}
+
+fn exchange(path: &Path, request: &Request) -> Result<Response, ClientError> {
+    let stream = UnixStream::connect(path).map_err(|source| ClientError::Connect {
+        path: path.to_owned(),
+        source,
+    })?;
+    let line = serde_json::to_string(request)?;
+    let answer = converse(stream, &line).map_err(|source| ClientError::HungUp {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(serde_json::from_str(&answer)?)
+}
+
+fn converse(mut stream: UnixStream, line: &str) -> io::Result<String> {
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(RESPONSE_BYTES_MAX)).read_line(&mut answer)?;
+    if answer.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(answer)
+}

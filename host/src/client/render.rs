@@ -1,0 +1,196 @@
+//! Results for people.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use ipqext_protocol::{Command, Extension, Group, Queue, Status, Text};
+use serde_json::Value;
+use tabwriter::TabWriter;
+
+/// The text to print for a command's result.
+pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<String> {
+    match command {
+        Command::List => Ok(list(&serde_json::from_value::<Vec<Extension>>(result)?)),
+        Command::Add(_)
+        | Command::Group(_)
+        | Command::Start(_)
+        | Command::Stop(_)
+        | Command::Reset(_) => Ok(extension(&serde_json::from_value(result)?)),
+        Command::Info(_) | Command::Help(_) => Ok(texts(&serde_json::from_value(result)?)),
+        Command::Status => Ok(status(&serde_json::from_value(result)?)),
+        Command::Delete(named) => Ok(format!("{} deleted\n", named.name)),
+        Command::Shutdown => Ok("the daemon has ended\n".to_owned()),
+    }
+}
+
+fn list(extensions: &[Extension]) -> String {
+    if extensions.is_empty() {
+        return "no extension is added; type: ipqext add NAME\n".to_owned();
+    }
+    let mut rows =
+        "#\tNAME\tVERSION\tSTATE\tGROUP\tSEEN\tPASSED\tACCEPTED\tDROPPED\tEDITED\tFAULTS\n"
+            .to_owned();
+    for extension in extensions {
+        let packets = &extension.packets;
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            rows,
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+            extension.position,
+            extension.name,
+            extension.version,
+            extension.state,
+            group(&extension.group),
+            packets.seen,
+            packets.passed,
+            packets.accepted,
+            packets.dropped,
+            packets.edited,
+            extension.faults,
+        );
+    }
+    aligned(&rows)
+}
+
+fn extension(extension: &Extension) -> String {
+    format!(
+        "{} {}: {}, position {}, group {}\n",
+        extension.name,
+        extension.version,
+        extension.state,
+        extension.position,
+        group(&extension.group)
+    )
+}
+
+fn texts(text: &Text) -> String {
+    let several = text.texts.len() > 1;
+    let mut out = String::new();
+    for (worker, text) in text.texts.iter().enumerate() {
+        let text = printable(text.as_deref().unwrap_or("(nothing to tell)"));
+        let heading = if several {
+            format!("worker {worker}:\n")
+        } else {
+            String::new()
+        };
+        let _ = writeln!(out, "{heading}{}", text.trim_end());
+    }
+    out
+}
+
+fn status(status: &Status) -> String {
+    let mut rows = format!(
+        "daemon\tipqext-host {}, process {}, up {}\n\
+         contract\tipqext:packet@{}\n\
+         ext-dir\t{}\n\
+         generation\t{}\n",
+        status.version,
+        status.pid,
+        duration(status.uptime_ms),
+        status.api_version,
+        status.ext_dir,
+        status.generation,
+    );
+    for queue in &status.queues {
+        let _ = write!(
+            rows,
+            "queue {}\t{}\n\tpackets: {}\n\tlost: {}\n",
+            queue.queue,
+            settings(queue),
+            packets(queue),
+            lost(queue)
+        );
+    }
+    aligned(&rows)
+}
+
+fn settings(queue: &Queue) -> String {
+    format!(
+        "worker {}, source {}, copy range {}, gso {}, max length {}, when full: {}",
+        queue.worker,
+        queue.source,
+        queue.copy_range,
+        if queue.gso { "on" } else { "off" },
+        queue.max_length,
+        if queue.fail_open { "accept" } else { "drop" },
+    )
+}
+
+fn packets(queue: &Queue) -> String {
+    let packets = &queue.packets;
+    format!(
+        "{} received in {} batches, {} accepted, {} dropped",
+        packets.received, packets.batches, packets.accepted, packets.dropped
+    )
+}
+
+fn lost(queue: &Queue) -> String {
+    let count = |count: Option<u64>| count.map_or("unknown".to_owned(), |count| count.to_string());
+    format!(
+        "queue full {}, socket full {}, truncated {}, verdicts refused {}",
+        count(queue.lost.queue_full),
+        count(queue.lost.socket_full),
+        count(queue.lost.truncated),
+        count(queue.lost.verdicts_refused),
+    )
+}
+
+fn group(group: &Group) -> String {
+    match group {
+        Group::Mask(mask) => mask.to_string(),
+        Group::Name(name) => name.clone(),
+    }
+}
+
+fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, _) => format!("{minutes} min {} s", seconds % 60),
+        _ => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// An extension's text must not steer the terminal.
+fn printable(text: &str) -> String {
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.replace(steers, "\u{fffd}")
+}
+
+fn aligned(rows: &str) -> String {
+    let mut writer = TabWriter::new(Vec::new()).padding(2);
+    // Writing to memory cannot fail.
+    let _ = writer.write_all(rows.as_bytes());
+    let bytes = writer.into_inner().unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_rounded_to_what_matters() {
+        assert_eq!(duration(59_999), "59 s");
+        assert_eq!(duration(61_000), "1 min 1 s");
+        assert_eq!(duration(3_720_000), "1 h 2 min");
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        assert_eq!(aligned("a\tb\nlong\tc\n"), "a     b\nlong  c\n");
+    }
+
+    #[test]
+    fn a_text_cannot_steer_the_terminal() {
+        let text = Text {
+            name: "x".into(),
+            texts: vec![Some("\x1b[31mred\n".into()), None],
+        };
+        assert_eq!(
+            texts(&text),
+            "worker 0:\n\u{fffd}[31mred\nworker 1:\n(nothing to tell)\n"
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! The control socket: JSON-RPC 2.0, one object a line.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::stat::{Mode, umask};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::event::Events;
+
+mod connection;
+mod request;
+mod response;
+
+/// How many clients are served at once; one more is told to come back.
+const CLIENTS_MAX: usize = 128;
+/// How long no client is accepted after the system refused one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long clients have to read their last response.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
+
+/// Why the socket cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// A daemon answers there.
+    #[error(
+        "control socket {}: a live daemon has it; stop that one (ipqext shutdown) \
+         or choose another --socket",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// Something else has the name.
+    #[error("control socket {}: there is a file of this name, which is no socket; remove it", .0.display())]
+    NotASocket(PathBuf),
+    /// The system refuses.
+    #[error("control socket {}: {source}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A listening control socket. Its file is removed when it is dropped.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    inode: u64,
+}
+
+impl ControlSocket {
+    /// Makes the socket, for owner and group. One that a dead daemon left is
+    /// replaced.
+    ///
+    /// # Errors
+    /// A live daemon has it, or it cannot be made.
+    pub async fn bind(path: &Path) -> Result<Self, ControlError> {
+        let failed = |source| ControlError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        remove_dead(path).await?;
+        // The socket is born with its mode: at no time may others connect.
+        let before = umask(Mode::from_bits_truncate(0o117));
+        let bound = UnixListener::bind(path);
+        umask(before);
+        let listener = bound.map_err(failed)?;
+        let inode = std::fs::symlink_metadata(path).map_err(failed)?.ino();
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            inode,
+        })
+    }
+
+    /// Serves clients until `closing` turns true, then gives each time to write the
+    /// response at hand.
+    pub async fn serve(&self, events: Events, closing: watch::Receiver<bool>) {
+        let mut clients = JoinSet::new();
+        let mut end = closing.clone();
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) if clients.len() < CLIENTS_MAX => {
+                        clients.spawn(connection::serve(stream, events.clone(), closing.clone()));
+                    }
+                    Ok((stream, _)) => {
+                        tokio::spawn(connection::turn_away(stream));
+                    }
+                    Err(error) => {
+                        // Out of descriptors, most likely: give others time to close.
+                        tracing::warn!(error = %error, "cannot accept a control client");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = clients.join_next() => {}
+                _ = end.wait_for(|closing| *closing) => break,
+            }
+        }
+        // Who does not read its response in time goes without.
+        let _ = tokio::time::timeout(CLOSING_TIME, clients.join_all()).await;
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // Another daemon's socket, which took the name since, stays.
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+async fn remove_dead(path: &Path) -> Result<(), ControlError> {
+    let failed = |source| ControlError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(file) if !file.file_type().is_socket() => {
+            return Err(ControlError::NotASocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+        Ok(_) => Err(ControlError::InUse(path.to_owned())),
+    }
+}

@@ -1,0 +1,188 @@
+//! From a line to a command.
+
+use ipqext_protocol::{self as protocol, JSONRPC, code};
+use serde_json::{Map, Value, json};
+
+use crate::event::{Action, Command};
+use crate::packet::{BadGroup, Group};
+
+/// A request that was understood.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    /// What the response must carry; `None` for a notification, which gets none.
+    pub(super) id: Option<Value>,
+    /// What is asked.
+    pub(super) command: Command,
+}
+
+/// A line that was not understood.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) id: Value,
+    pub(super) code: i32,
+    pub(super) kind: &'static str,
+    pub(super) message: String,
+}
+
+/// Reads a line as a JSON-RPC 2.0 request.
+pub(super) fn parse(line: &[u8]) -> Result<Incoming, Refused> {
+    let value: Value = serde_json::from_slice(line).map_err(|error| Refused {
+        id: Value::Null,
+        code: code::PARSE_ERROR,
+        kind: "not-json",
+        message: format!("not JSON: {error}; send one JSON object a line"),
+    })?;
+    let mut object = match value {
+        Value::Object(object) => object,
+        Value::Array(_) => {
+            return Err(invalid("batches are not supported; send one object a line"));
+        }
+        _ => return Err(invalid("a request is a JSON object")),
+    };
+    let id = object.remove("id");
+    if !matches!(
+        id,
+        None | Some(Value::Null | Value::Number(_) | Value::String(_))
+    ) {
+        return Err(invalid("\"id\" must be a number, a string or null"));
+    }
+    let refused = |(code, kind, message)| Refused {
+        id: id.clone().unwrap_or_default(),
+        code,
+        kind,
+        message,
+    };
+    let command = command(object).map_err(refused)?;
+    Ok(Incoming { id, command })
+}
+
+fn invalid(message: &str) -> Refused {
+    Refused {
+        id: Value::Null,
+        code: code::INVALID_REQUEST,
+        kind: "invalid-request",
+        message: message.to_owned(),
+    }
+}
+
+type Complaint = (i32, &'static str, String);
+
+fn command(mut object: Map<String, Value>) -> Result<Command, Complaint> {
+    let invalid = |message: &str| (code::INVALID_REQUEST, "invalid-request", message.to_owned());
+    if object.get("jsonrpc").and_then(Value::as_str) != Some(JSONRPC) {
+        return Err(invalid("\"jsonrpc\" must be \"2.0\""));
+    }
+    let Some(Value::String(method)) = object.remove("method") else {
+        return Err(invalid("\"method\" must be a string"));
+    };
+    if !protocol::Command::METHODS.contains(&method.as_str()) {
+        let known = protocol::Command::METHODS.join(", ");
+        let message = format!("there is no method {method:?}; there are {known}");
+        return Err((code::METHOD_NOT_FOUND, "unknown-method", message));
+    }
+    let invalid = |message: String| (code::INVALID_PARAMS, "invalid-params", message);
+    let request = match object.remove("params") {
+        None => json!({ "method": method }),
+        // To a method without parameters, none are the same as an empty object.
+        Some(Value::Object(params)) if params.is_empty() => json!({ "method": method }),
+        Some(Value::Object(params)) => json!({ "method": method, "params": params }),
+        Some(_) => return Err(invalid("\"params\" must be an object".to_owned())),
+    };
+    let command = serde_json::from_value(request)
+        .map_err(|error| invalid(format!("wrong parameters for {method}: {error}")))?;
+    resolve(command).map_err(|error| (code::INVALID_PARAMS, "invalid-group", error.to_string()))
+}
+
+/// From the wire's types to ours.
+fn resolve(command: protocol::Command) -> Result<Command, BadGroup> {
+    use protocol::Command as Wire;
+    let (name, action) = match command {
+        Wire::List => return Ok(Command::List),
+        Wire::Status => return Ok(Command::Status),
+        Wire::Shutdown => return Ok(Command::Shutdown),
+        Wire::Add(protocol::Add { name, params }) => return Ok(Command::Add { name, params }),
+        Wire::Group(set) => (set.name, Action::Group(group(set.group)?)),
+        Wire::Delete(named) => (named.name, Action::Delete),
+        Wire::Start(named) => (named.name, Action::Start),
+        Wire::Stop(named) => (named.name, Action::Stop),
+        Wire::Reset(named) => (named.name, Action::Reset),
+        Wire::Info(named) => (named.name, Action::Info),
+        Wire::Help(named) => (named.name, Action::Help),
+    };
+    Ok(Command::Extension { name, action })
+}
+
+fn group(group: protocol::Group) -> Result<Group, BadGroup> {
+    match group {
+        protocol::Group::Mask(mask) => mask.try_into(),
+        protocol::Group::Name(name) => name.parse(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_codes_for_what_is_no_request() {
+        let cases: [(&str, i32); 14] = [
+            ("rubbish", code::PARSE_ERROR),
+            ("\u{0}", code::PARSE_ERROR),
+            ("[]", code::INVALID_REQUEST),
+            (
+                r#"[{"jsonrpc":"2.0","id":1,"method":"list"}]"#,
+                code::INVALID_REQUEST,
+            ),
+            ("1", code::INVALID_REQUEST),
+            (r#"{"id":1,"method":"list"}"#, code::INVALID_REQUEST),
+            (
+                r#"{"jsonrpc":"1.0","id":1,"method":"list"}"#,
+                code::INVALID_REQUEST,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":{},"method":"list"}"#,
+                code::INVALID_REQUEST,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
+                code::INVALID_REQUEST,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"lists"}"#,
+                code::METHOD_NOT_FOUND,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"add"}"#,
+                code::INVALID_PARAMS,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"add","params":["x"]}"#,
+                code::INVALID_PARAMS,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"list","params":{"x":1}}"#,
+                code::INVALID_PARAMS,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"group","params":{"name":"x","group":0}}"#,
+                code::INVALID_PARAMS,
+            ),
+        ];
+        for (line, expected) in cases {
+            let refused = parse(line.as_bytes()).unwrap_err();
+            assert_eq!(refused.code, expected, "{line}: {}", refused.message);
+        }
+    }
+
+    #[test]
+    fn a_request_keeps_its_id_and_a_notification_has_none() {
+        let line = br#"{"jsonrpc":"2.0","id":"a","method":"list","params":{}}"#;
+        let incoming = parse(line).unwrap();
+        assert_eq!(incoming.id, Some(json!("a")));
+        assert_eq!(incoming.command, Command::List);
+        let incoming = parse(br#"{"jsonrpc":"2.0","method":"status"}"#).unwrap();
+        assert_eq!(incoming.id, None);
+        let refused = parse(br#"{"jsonrpc":"2.0","id":5,"method":"x"}"#).unwrap_err();
+        assert_eq!(refused.id, json!(5));
+    }
+}

@@ -1,0 +1,204 @@
+//! From a reply to a line.
+
+use ipqext_protocol::{
+    self as protocol, Error, ErrorData, JSONRPC, LINE_BYTES_MAX, Response, code,
+};
+use serde_json::Value;
+
+use super::request::Refused;
+use crate::event::{CommandError, ExtensionReport, QueueReport, Reply, State, StatusReport};
+use crate::packet::{Edits, Group, Needs, OnFault};
+use crate::runtime::{API_VERSION, CompileError, ComponentizeError};
+
+/// The response to a command.
+pub(super) fn to(id: Value, result: Result<Reply, CommandError>) -> Response {
+    match result.map(value) {
+        Ok(Ok(result)) => Response {
+            jsonrpc: JSONRPC.to_owned(),
+            id,
+            result: Some(result),
+            error: None,
+        },
+        Ok(Err(error)) => failed(id, -32603, "internal", error.to_string()),
+        Err(error) => {
+            let (code, kind) = classify(&error);
+            failed(id, code, kind, error.to_string())
+        }
+    }
+}
+
+/// The response to a line that was not understood.
+pub(super) fn refusal(refused: Refused) -> Response {
+    failed(refused.id, refused.code, refused.kind, refused.message)
+}
+
+/// The last response to a client that wrote an endless line.
+pub(super) fn line_too_long() -> Response {
+    let message = format!("the line is longer than {LINE_BYTES_MAX} bytes");
+    failed(Value::Null, code::INVALID_REQUEST, "line-too-long", message)
+}
+
+/// The only response to a client too many.
+pub(super) fn too_many_clients() -> Response {
+    let message = "too many clients; try again when one has hung up".to_owned();
+    failed(Value::Null, -32099, "too-many-clients", message)
+}
+
+fn failed(id: Value, code: i32, kind: &str, message: String) -> Response {
+    Response {
+        jsonrpc: JSONRPC.to_owned(),
+        id,
+        result: None,
+        error: Some(Error {
+            code,
+            message,
+            data: ErrorData {
+                kind: kind.to_owned(),
+            },
+        }),
+    }
+}
+
+/// Our codes and kinds. They are part of the protocol: never change one.
+fn classify(error: &CommandError) -> (i32, &'static str) {
+    match error {
+        CommandError::Unknown { .. } => (-32001, "unknown-extension"),
+        CommandError::Ambiguous { .. } => (-32002, "ambiguous-extension"),
+        CommandError::Unreadable { .. } => (-32003, "unreadable"),
+        CommandError::AlreadyAdded(_) => (-32004, "already-added"),
+        CommandError::NotAdded { .. } => (-32005, "not-added"),
+        CommandError::OtherName { .. } => (-32006, "other-name"),
+        CommandError::Refused { .. } => (-32007, "refused"),
+        CommandError::Fault { .. } => (-32008, "fault"),
+        CommandError::WorkerSilent(_) => (-32009, "worker-silent"),
+        CommandError::ShuttingDown => (-32010, "shutting-down"),
+        CommandError::Invalid { source, .. } => (-32011, invalid(source)),
+    }
+}
+
+fn invalid(error: &CompileError) -> &'static str {
+    match error {
+        CompileError::Componentize(ComponentizeError::NotWasm) => "not-wasm",
+        CompileError::Componentize(ComponentizeError::Malformed(_)) => "damaged",
+        CompileError::Componentize(ComponentizeError::NoWorld) => "no-extension",
+        CompileError::Componentize(ComponentizeError::OtherVersion { .. }) => "other-version",
+        CompileError::Componentize(ComponentizeError::Encode(_)) | CompileError::Link(_) => {
+            "does-not-fit"
+        }
+        CompileError::Compile(_) => "does-not-compile",
+        CompileError::Describe(_) | CompileError::BadName(_) => "no-description",
+    }
+}
+
+fn value(reply: Reply) -> serde_json::Result<Value> {
+    match reply {
+        Reply::List(reports) => {
+            let extensions: Vec<_> = reports.into_iter().map(extension).collect();
+            serde_json::to_value(extensions)
+        }
+        Reply::Extension(report) => serde_json::to_value(extension(report)),
+        Reply::Texts { name, texts } => serde_json::to_value(protocol::Text { name, texts }),
+        Reply::Status(report) => serde_json::to_value(status(report)),
+        Reply::Done => Ok(Value::Null),
+    }
+}
+
+fn extension(report: ExtensionReport) -> protocol::Extension {
+    let counts = report.counts;
+    protocol::Extension {
+        name: report.name,
+        version: report.version,
+        summary: report.summary,
+        state: state(report.state).to_owned(),
+        position: report.position,
+        group: group(report.group),
+        generation: report.generation,
+        hash: report.hash,
+        file: report.file.display().to_string(),
+        params: report.params,
+        needs: needs(report.needs),
+        packets: protocol::Packets {
+            seen: counts.seen,
+            passed: counts.passed,
+            accepted: counts.accepted,
+            dropped: counts.dropped,
+            edited: counts.edited,
+            skipped: counts.skipped,
+        },
+        faults: counts.faults,
+    }
+}
+
+fn state(state: State) -> &'static str {
+    match state {
+        State::Added => "added",
+        State::Started => "started",
+        State::Stopped => "stopped",
+        State::Quarantined => "quarantined",
+    }
+}
+
+fn group(group: Group) -> protocol::Group {
+    match group {
+        Group::All => protocol::Group::Name("all".to_owned()),
+        Group::Mask(mask) => protocol::Group::Mask(mask.get().into()),
+    }
+}
+
+fn needs(needs: Needs) -> protocol::Needs {
+    let edits = match needs.edits {
+        Edits::None => "none",
+        Edits::IpFields => "ip-fields",
+        Edits::Headers => "headers",
+        Edits::Any => "any",
+    };
+    let on_fault = match needs.on_fault {
+        OnFault::Pass => "pass",
+        OnFault::Accept => "accept",
+        OnFault::Drop => "drop",
+    };
+    protocol::Needs {
+        snap_length: needs.snap_length,
+        edits: edits.to_owned(),
+        verdicts: needs.verdicts.names(),
+        mark_mask: needs.mark_mask,
+        on_fault: on_fault.to_owned(),
+    }
+}
+
+fn status(report: StatusReport) -> protocol::Status {
+    protocol::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        api_version: API_VERSION.to_owned(),
+        pid: std::process::id(),
+        uptime_ms: report.uptime.as_millis() as u64,
+        ext_dir: report.ext_dir.display().to_string(),
+        generation: report.generation,
+        queues: report.queues.into_iter().map(queue).collect(),
+    }
+}
+
+fn queue(report: QueueReport) -> protocol::Queue {
+    let (settings, losses) = (report.settings, report.losses);
+    protocol::Queue {
+        queue: settings.queue,
+        worker: report.worker,
+        source: settings.kind.to_owned(),
+        copy_range: settings.copy_range,
+        gso: settings.gso,
+        fail_open: settings.fail_open,
+        max_length: settings.max_length,
+        packets: protocol::QueuePackets {
+            received: report.received,
+            accepted: report.accepted,
+            dropped: report.dropped,
+            batches: report.batches,
+        },
+        lost: protocol::Lost {
+            queue_full: losses.queue_full,
+            socket_full: losses.socket_full,
+            truncated: losses.truncated,
+            verdicts_refused: losses.verdicts_refused,
+        },
+    }
+}

@@ -1,0 +1,223 @@
+//! The daemon: wires the parts together, and decides nothing.
+
+use std::io;
+use std::path::PathBuf;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::control::{ControlError, ControlSocket};
+use crate::event::{Action, Command, CommandError, Event, Events, Reply};
+use crate::links::{self, LinkWatcher};
+use crate::registry::Registry;
+use crate::runtime::{Limits, Runtime, RuntimeError};
+use crate::socket_path;
+use crate::source::PacketSource;
+use crate::source::nfq::OpenError;
+use crate::supervisor::{Setup, Supervisor};
+use crate::worker::WorkerError;
+
+/// How the daemon is to run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where extensions are.
+    pub ext_dir: PathBuf,
+    /// Where the control socket is to be; `None` for the usual place.
+    pub socket: Option<PathBuf>,
+    /// Extensions to add and start before the first packet.
+    pub start: Vec<StartUp>,
+}
+
+/// An extension to start with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartUp {
+    /// Its name.
+    pub name: String,
+    /// Its parameters.
+    pub params: String,
+}
+
+/// Why the daemon did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The ext-dir cannot be used.
+    #[error("--ext-dir: {0}")]
+    ExtDir(CommandError),
+    /// The sandbox cannot be had.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// An extension to start with does not start.
+    #[error("--start {name}: {error}")]
+    StartUp {
+        /// Its name.
+        name: String,
+        /// Why not.
+        error: CommandError,
+    },
+    /// The queue cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The control socket cannot be made.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// There is no place for the control socket.
+    #[error("no place for the control socket; give one with --socket. Tried: {0}")]
+    NoSocketPlace(String),
+    /// A worker failed.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// The system refuses threads, signals, or the list of network devices.
+    #[error("cannot {doing}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn system(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
+    move |source| DaemonError::System { doing, source }
+}
+
+/// Runs until a signal or a command ends it.
+///
+/// First the extensions are loaded and started, then `open` binds the queue, one
+/// worker a source, and then the control socket is made: who sees the socket may
+/// send packets.
+///
+/// # Errors
+/// Something of the start fails, in which case nothing is left behind; or a
+/// worker fails later.
+pub fn run(
+    config: &Config,
+    open: impl FnOnce() -> Result<Vec<Box<dyn PacketSource>>, OpenError>,
+) -> Result<(), DaemonError> {
+    let asynchronous = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("start the asynchronous runtime"))?;
+    asynchronous.block_on(serve(config, open))
+}
+
+async fn serve(
+    config: &Config,
+    open: impl FnOnce() -> Result<Vec<Box<dyn PacketSource>>, OpenError>,
+) -> Result<(), DaemonError> {
+    let (events, inbox) = mpsc::unbounded_channel();
+    forward_signals(&events).map_err(system("listen to signals"))?;
+    let watcher = LinkWatcher::subscribe().map_err(system("hear of network devices"))?;
+    let mut supervisor = supervisor(config, events.clone())?;
+    for start in &config.start {
+        start_up(&mut supervisor, start).map_err(|error| DaemonError::StartUp {
+            name: start.name.clone(),
+            error,
+        })?;
+    }
+    let path = match &config.socket {
+        Some(path) => path.clone(),
+        None => socket_path::to_create().map_err(DaemonError::NoSocketPlace)?,
+    };
+    let sources = open()?;
+    announce_queues(&sources);
+    supervisor
+        .employ(sources)
+        .map_err(system("start a worker's thread"))?;
+    let (closing, closed) = watch::channel(false);
+    let control = match ControlSocket::bind(&path).await {
+        Ok(control) => control,
+        Err(error) => {
+            supervisor.finish()?;
+            return Err(error.into());
+        }
+    };
+    tracing::info!(socket = %path.display(), "ready");
+
+    let (ended, end) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("ipqext-supervisor".to_owned())
+        .spawn(move || ended.send(supervisor.run(inbox)))
+        .map_err(system("start the supervisor's thread"))?;
+    let watching = tokio::spawn(watch_links(watcher, events.clone()));
+    let close = async {
+        let result = end.await;
+        // Fails only if the control socket is served no more.
+        let _ = closing.send(true);
+        result
+    };
+    let (result, ()) = tokio::join!(close, control.serve(events, closed));
+    watching.abort();
+    match result {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(WorkerError::Panic("in the supervisor".to_owned()).into()),
+    }
+}
+
+fn supervisor(config: &Config, events: Events) -> Result<Supervisor, DaemonError> {
+    let registry = Registry::open(&config.ext_dir).map_err(DaemonError::ExtDir)?;
+    Ok(Supervisor::new(Setup {
+        registry,
+        runtime: Runtime::new(Limits::default())?,
+        links: links::snapshot().map_err(system("list the network devices"))?,
+        workers: 1,
+        events,
+    }))
+}
+
+fn start_up(supervisor: &mut Supervisor, start: &StartUp) -> Result<(), CommandError> {
+    let name = start.name.clone();
+    let params = start.params.clone();
+    supervisor.obey(Command::Add { name, params })?;
+    let name = start.name.clone();
+    let action = Action::Start;
+    let started = supervisor.obey(Command::Extension { name, action })?;
+    if let Reply::Extension(report) = started {
+        tracing::info!(
+            extension = report.name,
+            version = report.version,
+            snap_length = report.needs.snap_length,
+            verdicts = report.needs.verdicts.names().join(","),
+            mark_mask = report.needs.mark_mask,
+            "extension runs from the first packet"
+        );
+    }
+    Ok(())
+}
+
+fn announce_queues(sources: &[Box<dyn PacketSource>]) {
+    for source in sources {
+        let settings = source.settings();
+        tracing::info!(
+            queue = settings.queue,
+            source = settings.kind,
+            max_length = settings.max_length,
+            fail_open = settings.fail_open,
+            "queue bound; if no rule sends packets here yet, type: \
+             iptables -A INPUT -p icmp -j NFQUEUE --queue-num {} --queue-bypass",
+            settings.queue
+        );
+    }
+}
+
+/// Turns SIGTERM and SIGINT into events.
+fn forward_signals(events: &Events) -> io::Result<()> {
+    for (kind, name) in [
+        (SignalKind::terminate(), "SIGTERM"),
+        (SignalKind::interrupt(), "SIGINT"),
+    ] {
+        let mut signals = signal(kind)?;
+        let events = events.clone();
+        tokio::spawn(async move {
+            // With the supervisor gone the daemon is ending anyway.
+            while signals.recv().await.is_some() && events.send(Event::Signal(name)).is_ok() {}
+        });
+    }
+    Ok(())
+}
+
+async fn watch_links(watcher: LinkWatcher, events: Events) {
+    if let Err(error) = watcher.watch(events).await {
+        tracing::error!(error = %error, "changes of network devices are no longer seen");
+    }
+}

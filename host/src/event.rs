@@ -1,0 +1,313 @@
+//! All that can happen to the supervisor: one closed enum.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::chain::{Fault, LifecycleError};
+use crate::packet::{Group, Link, Needs};
+use crate::runtime::CompileError;
+use crate::source::{Losses, Settings};
+
+/// Where events are sent. Never blocks: who sends has at most one command
+/// unanswered.
+pub type Events = mpsc::UnboundedSender<Event>;
+
+/// Something for the supervisor to act on.
+pub enum Event {
+    /// An operator's command, and where its answer goes.
+    Command(Command, oneshot::Sender<Result<Reply, CommandError>>),
+    /// The network devices have changed.
+    Links(Vec<Link>),
+    /// A worker's thread has ended.
+    WorkerEnded(u32),
+    /// The daemon was told to end, by a signal of this name.
+    Signal(&'static str),
+}
+
+/// An operator's command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Reports all added extensions.
+    List,
+    /// Loads and initialises an extension, with its parameters.
+    Add {
+        /// Its name.
+        name: String,
+        /// Its parameters.
+        params: String,
+    },
+    /// Makes a change to, or asks something of, an extension.
+    Extension {
+        /// Its name.
+        name: String,
+        /// What is to be done.
+        action: Action,
+    },
+    /// Reports the daemon and its queues.
+    Status,
+    /// Ends the daemon.
+    Shutdown,
+}
+
+/// What is to be done with an extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Finishes and unloads it.
+    Delete,
+    /// Sets which packets go to it.
+    Group(Group),
+    /// Lets packets in.
+    Start,
+    /// Takes packets away.
+    Stop,
+    /// Clears its state.
+    Reset,
+    /// Asks for its state as text.
+    Info,
+    /// Asks how to use it; it need not be added.
+    Help,
+}
+
+/// The answer to a command.
+#[derive(Debug)]
+pub enum Reply {
+    /// To `List`.
+    List(Vec<ExtensionReport>),
+    /// To what changes an extension: the extension after it.
+    Extension(ExtensionReport),
+    /// To `Info`, a text for each worker; to `Help`, one text.
+    Texts {
+        /// The extension's name.
+        name: String,
+        /// Its texts, where it has any.
+        texts: Vec<Option<String>>,
+    },
+    /// To `Status`.
+    Status(StatusReport),
+    /// To what leaves nothing to tell.
+    Done,
+}
+
+/// Where an extension is in its life.
+///
+/// ```text
+/// added -> started <-> stopped -> deleted
+///             |
+///        quarantined
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Initialised, and never started.
+    Added,
+    /// Gets packets.
+    Started,
+    /// Got packets before.
+    Stopped,
+    /// Started, but not called: it could not start again after a fault.
+    Quarantined,
+}
+
+/// An added extension.
+#[derive(Clone, Debug)]
+pub struct ExtensionReport {
+    /// Its name.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// One line on what it does.
+    pub summary: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// Its place in the chain, from 1.
+    pub position: usize,
+    /// Which packets it gets.
+    pub group: Group,
+    /// The generation in which it last changed; 0 if it never stood in one.
+    pub generation: u64,
+    /// The SHA-256 of its file, in hexadecimal.
+    pub hash: String,
+    /// Its file.
+    pub file: PathBuf,
+    /// Its parameters.
+    pub params: String,
+    /// What it declares.
+    pub needs: Needs,
+    /// What it did, all workers together.
+    pub counts: Counts,
+}
+
+/// What an extension did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Packets given to it.
+    pub seen: u64,
+    /// Packets that went on to the next extension.
+    pub passed: u64,
+    /// Packets it accepted.
+    pub accepted: u64,
+    /// Packets it dropped.
+    pub dropped: u64,
+    /// Packets whose bytes it changed.
+    pub edited: u64,
+    /// Packets of its group that were not given to it.
+    pub skipped: u64,
+    /// How often it failed.
+    pub faults: u64,
+}
+
+/// The daemon.
+#[derive(Clone, Debug)]
+pub struct StatusReport {
+    /// How long it runs.
+    pub uptime: Duration,
+    /// Where it looks for extensions.
+    pub ext_dir: PathBuf,
+    /// The generation that all workers adopted.
+    pub generation: u64,
+    /// The queues, in worker order.
+    pub queues: Vec<QueueReport>,
+}
+
+/// A queue and its worker.
+#[derive(Clone, Debug)]
+pub struct QueueReport {
+    /// Which worker serves it.
+    pub worker: u32,
+    /// How it is set up.
+    pub settings: Settings,
+    /// Packets received.
+    pub received: u64,
+    /// Packets accepted.
+    pub accepted: u64,
+    /// Packets dropped.
+    pub dropped: u64,
+    /// Batches received.
+    pub batches: u64,
+    /// Packets lost.
+    pub losses: Losses,
+}
+
+/// Why a command was not done. Nothing has changed, unless the text says so.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The ext-dir has no such file.
+    #[error("there is no extension {name:?} in {}; there {}", dir.display(), these(known))]
+    Unknown {
+        /// The name that was asked for.
+        name: String,
+        /// Where it was looked for.
+        dir: PathBuf,
+        /// What is there.
+        known: Vec<String>,
+    },
+    /// The ext-dir has two files for one name.
+    #[error(
+        "two files are extension {name:?}: {} and {}; remove one",
+        files[0].display(), files[1].display()
+    )]
+    Ambiguous {
+        /// The name that was asked for.
+        name: String,
+        /// The two files.
+        files: [PathBuf; 2],
+    },
+    /// The file or the directory cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is in the chain already.
+    #[error("extension {0:?} is already added; delete it first to load it again")]
+    AlreadyAdded(String),
+    /// It is not in the chain.
+    #[error(
+        "extension {name:?} is not added; type: ipqext add {name}. Of those added there {}",
+        these(added)
+    )]
+    NotAdded {
+        /// The name that was asked for.
+        name: String,
+        /// What is added.
+        added: Vec<String>,
+    },
+    /// The file is no extension for this host.
+    #[error("{} cannot be loaded: {source}", file.display())]
+    Invalid {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: CompileError,
+    },
+    /// The extension's own name is not its file's.
+    #[error(
+        "{} calls itself {found:?}; rename the file to {found}.wasm, or the extension to {wanted:?}",
+        file.display()
+    )]
+    OtherName {
+        /// The file.
+        file: PathBuf,
+        /// The name by the file.
+        wanted: String,
+        /// The name that the extension gives itself.
+        found: String,
+    },
+    /// The extension said no.
+    #[error("{name}: {call} refused: {text}{}", aftermath(call))]
+    Refused {
+        /// The extension's name.
+        name: String,
+        /// Which call it was.
+        call: &'static str,
+        /// What it said.
+        text: String,
+    },
+    /// The extension failed.
+    #[error("{name}: {call} failed: {fault}{}", aftermath(call))]
+    Fault {
+        /// The extension's name.
+        name: String,
+        /// Which call it was.
+        call: &'static str,
+        /// How.
+        fault: Fault,
+    },
+    /// A worker did not answer in time.
+    #[error("worker {0} did not answer; see the daemon's log")]
+    WorkerSilent(u32),
+    /// The daemon is ending.
+    #[error("the daemon is shutting down")]
+    ShuttingDown,
+}
+
+impl CommandError {
+    /// The failure of a lifecycle call.
+    pub(crate) fn lifecycle(name: &str, call: &'static str, error: LifecycleError) -> Self {
+        let name = name.to_owned();
+        match error {
+            LifecycleError::Refused(text) => Self::Refused { name, call, text },
+            LifecycleError::Fault(fault) => Self::Fault { name, call, fault },
+        }
+    }
+}
+
+fn these(names: &[String]) -> String {
+    match names {
+        [] => "is none".to_owned(),
+        [only] => format!("is {only}"),
+        several => format!("are {}", several.join(", ")),
+    }
+}
+
+fn aftermath(call: &str) -> &'static str {
+    if call == "stop" {
+        " (it is stopped all the same)"
+    } else {
+        ""
+    }
+}

@@ -1,0 +1,34 @@
+//! `ipqext-host` as a library: the daemon's parts, in the order in which a packet
+//! meets them. `ARCHITECTURE.md` tells the way of one packet.
+//!
+//! | module | job |
+//! | --- | --- |
+//! | [`packet`] | packets, batches, verdicts: plain values |
+//! | [`source`] | where packets come from and verdicts go |
+//! | [`worker`] | one thread per queue |
+//! | [`chain`] | many decisions become one verdict |
+//! | [`runtime`] | the sandbox, on wasmtime |
+//! | [`registry`] | the directory of extensions |
+//! | [`event`] | all that can happen to the supervisor |
+//! | [`supervisor`] | owns extensions, generations and workers |
+//! | [`control`] | the control socket |
+//! | [`links`] | the network devices |
+//! | [`telemetry`] | counters and the log |
+//! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
+//! | [`client`], [`socket_path`] | the client's command line |
+
+pub mod chain;
+pub mod cli;
+pub mod client;
+pub mod control;
+pub mod daemon;
+pub mod event;
+pub mod links;
+pub mod packet;
+pub mod registry;
+pub mod runtime;
+pub mod socket_path;
+pub mod source;
+pub mod supervisor;
+pub mod telemetry;
+pub mod worker;

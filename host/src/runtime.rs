@@ -1,0 +1,16 @@
+//! The sandbox: compiles `.wasm` files and calls them under limits. The only
+//! place that names wasmtime.
+
+mod bindings;
+mod compiled;
+mod componentize;
+mod engine;
+mod guest_log;
+mod host_api;
+mod instance;
+mod wasi;
+
+pub use compiled::{CompileError, Compiled, Description, Hash};
+pub use componentize::{API_VERSION, ComponentizeError};
+pub use engine::{Limits, Runtime, RuntimeError};
+pub use instance::{Context, Instance};

@@ -1,0 +1,163 @@
+//! One `.wasm` file, compiled and asked what it is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+use super::bindings::{self, StatelessPre};
+use super::componentize::{ComponentizeError, componentize};
+use super::engine::Runtime;
+use super::host_api::HostState;
+use super::instance::Guest;
+use crate::chain::Fault;
+use crate::packet::{Links, Needs};
+
+/// The longest name of an extension, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+/// The longest version and summary that are kept, in characters.
+const TEXT_CHARS_MAX: usize = 200;
+
+/// What an extension says of itself.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Its name.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// One line on what it does.
+    pub summary: String,
+    /// What it needs.
+    pub needs: Needs,
+}
+
+/// The SHA-256 of a file, shown in hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    /// The hash of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Why a file cannot be compiled, or does not say what it is.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// It is no extension.
+    #[error(transparent)]
+    Componentize(#[from] ComponentizeError),
+    /// Its code is not valid.
+    #[error("it does not compile: {0}")]
+    Compile(String),
+    /// It wants what no guest gets, or its contract differs from ours.
+    #[error("it does not fit this host: {0}")]
+    Link(String),
+    /// It failed when it was asked what it is.
+    #[error("it failed when it was asked to describe itself: {0}")]
+    Describe(#[from] Fault),
+    /// Its name cannot be used.
+    #[error(
+        "it calls itself {0:?}; a name has 1 to {NAME_BYTES_MAX} characters of a-z, 0-9 and -, \
+         and starts with a letter or digit"
+    )]
+    BadName(String),
+}
+
+/// A compiled extension, ready to be instantiated for each worker.
+pub struct Compiled {
+    /// What it says of itself.
+    pub description: Description,
+    /// The hash of the file.
+    pub hash: Hash,
+    pub(super) runtime: Runtime,
+    pub(super) pre: StatelessPre<HostState>,
+}
+
+impl Runtime {
+    /// Compiles the bytes of a file: a component, or a plain `wasm32-wasip1`
+    /// module. Takes some tens of milliseconds.
+    ///
+    /// # Errors
+    /// It is no extension for this host.
+    pub fn compile(&self, wasm: &[u8]) -> Result<Compiled, CompileError> {
+        let component = componentize(wasm)?;
+        let component = Component::new(&self.engine, &component)
+            .map_err(|error| CompileError::Compile(one_line(&error)))?;
+        let pre = self.linker.instantiate_pre(&component);
+        let pre = pre
+            .and_then(StatelessPre::new)
+            .map_err(|error| CompileError::Link(one_line(&error)))?;
+        let mut compiled = Compiled {
+            description: Description {
+                name: String::new(),
+                version: String::new(),
+                summary: String::new(),
+                needs: Needs::default(),
+            },
+            hash: Hash::of(wasm),
+            runtime: self.clone(),
+            pre,
+        };
+        compiled.description = compiled.describe()?;
+        Ok(compiled)
+    }
+}
+
+impl Compiled {
+    /// The extension's text on how to use it, from an instance of its own.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn help(&self) -> Result<Option<String>, Fault> {
+        let mut guest = self.fresh_guest()?;
+        let deadline = self.runtime.limits.call_deadline;
+        guest.call(deadline, |guest, store| guest.call_help(store))
+    }
+
+    fn describe(&self) -> Result<Description, CompileError> {
+        let mut guest = self.fresh_guest()?;
+        let deadline = self.runtime.limits.call_deadline;
+        let told = guest.call(deadline, |guest, store| guest.call_describe(store))?;
+        if !is_name(&told.name) {
+            let shown = told.name.chars().take(TEXT_CHARS_MAX).collect();
+            return Err(CompileError::BadName(shown));
+        }
+        Ok(Description {
+            name: told.name,
+            version: printable(&told.version),
+            summary: printable(&told.summary),
+            needs: bindings::needs(told.needs),
+        })
+    }
+
+    fn fresh_guest(&self) -> Result<Guest, Fault> {
+        Guest::new(self, Arc::new(Links::default()))
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.len() <= NAME_BYTES_MAX
+        && name.chars().all(allowed)
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+/// A guest's text must not steer the terminal that shows it.
+fn printable(text: &str) -> String {
+    let clean = text.chars().filter(|c| !c.is_control());
+    clean.take(TEXT_CHARS_MAX).collect()
+}
+
+/// An error and its causes on one line.
+fn one_line(error: &wasmtime::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
+}

@@ -1,0 +1,174 @@
+//! From the bytes of a `.wasm` file to a component of our world, or a reason why
+//! not.
+
+use std::borrow::Cow;
+
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
+use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
+use wit_component::ComponentEncoder;
+
+/// The package of the contract.
+const PACKAGE: &str = "ipqext:packet";
+/// The interface that every extension exports.
+const INTERFACE: &str = "extension";
+/// The version of the contract that this host speaks.
+pub const API_VERSION: &str = "0.1.0";
+
+/// How to build a file that would be taken.
+const HOW_TO_BUILD: &str = "build it with: cargo build --release --target wasm32-wasip1";
+
+/// Why a file is no extension.
+#[derive(Debug, thiserror::Error)]
+pub enum ComponentizeError {
+    /// Something else than WebAssembly.
+    #[error("it is no WebAssembly file (it does not start with \\0asm); {HOW_TO_BUILD}")]
+    NotWasm,
+    /// Broken off, or damaged.
+    #[error("it is damaged or cut off: {0}; build or copy it again")]
+    Malformed(String),
+    /// WebAssembly of another kind.
+    #[error(
+        "it does not export {PACKAGE}/{INTERFACE}, so it is no extension; \
+         write it with ipqext-sdk or from wit/packet.wit, and {HOW_TO_BUILD}"
+    )]
+    NoWorld,
+    /// An extension for another host.
+    #[error(
+        "it speaks version {found} of {PACKAGE}, and this host speaks {API_VERSION}; \
+         build it against {API_VERSION}, or use a host that speaks {found}"
+    )]
+    OtherVersion {
+        /// The version that the file has.
+        found: String,
+    },
+    /// Its contract is of our name and version, but not ours.
+    #[error("it cannot be made into a component: {0}")]
+    Encode(String),
+}
+
+impl From<BinaryReaderError> for ComponentizeError {
+    fn from(error: BinaryReaderError) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+/// Takes a component as it is, and turns a plain `wasm32-wasip1` module into one.
+///
+/// # Errors
+/// It is no WebAssembly, is damaged, is no extension, or one for another version
+/// of the contract.
+pub(super) fn componentize(wasm: &[u8]) -> Result<Cow<'_, [u8]>, ComponentizeError> {
+    if !wasm.starts_with(b"\0asm") {
+        return Err(ComponentizeError::NotWasm);
+    }
+    let (encoding, exports) = exports(wasm)?;
+    check_version(&exports)?;
+    match encoding {
+        Encoding::Component => Ok(Cow::Borrowed(wasm)),
+        Encoding::Module => encode(wasm).map(Cow::Owned),
+    }
+}
+
+fn encode(module: &[u8]) -> Result<Vec<u8>, ComponentizeError> {
+    let encoder = ComponentEncoder::default()
+        .module(module)
+        .and_then(|encoder| {
+            encoder.adapter(
+                WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
+                WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+            )
+        });
+    encoder
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(|error| ComponentizeError::Encode(format!("{error:#}")))
+}
+
+/// The names that the outermost module or component exports.
+fn exports(wasm: &[u8]) -> Result<(Encoding, Vec<String>), ComponentizeError> {
+    let mut outermost = None;
+    let mut depth = 0_u32;
+    let mut names = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload? {
+            Payload::Version { encoding, .. } => {
+                outermost.get_or_insert(encoding);
+                depth += 1;
+            }
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ExportSection(section) if depth == 1 => {
+                for export in section {
+                    names.push(export?.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                for export in section {
+                    names.push(export?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    let encoding = outermost.ok_or(ComponentizeError::NotWasm)?;
+    Ok((encoding, names))
+}
+
+/// Finds the version in an export as `ipqext:packet/extension@0.1.0`, behind which
+/// a module has `#` and the function's name.
+fn check_version(exports: &[String]) -> Result<(), ComponentizeError> {
+    let interface = format!("{PACKAGE}/{INTERFACE}@");
+    let found = exports.iter().find_map(|name| {
+        let rest = name.strip_prefix(&interface)?;
+        Some(rest.split_once('#').map_or(rest, |(version, _)| version))
+    });
+    match found {
+        None => Err(ComponentizeError::NoWorld),
+        Some(API_VERSION) => Ok(()),
+        Some(other) => Err(ComponentizeError::OtherVersion {
+            found: other.to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_extension_is_told_why() {
+        let module = b"\0asm\x01\0\0\0";
+        let component = b"\0asm\x0d\0\x01\0";
+        assert!(matches!(componentize(b""), Err(ComponentizeError::NotWasm)));
+        assert!(matches!(
+            componentize(b"\x7fELF"),
+            Err(ComponentizeError::NotWasm)
+        ));
+        assert!(matches!(
+            componentize(module),
+            Err(ComponentizeError::NoWorld)
+        ));
+        assert!(matches!(
+            componentize(component),
+            Err(ComponentizeError::NoWorld)
+        ));
+        let cut = componentize(&module[..6]);
+        assert!(
+            matches!(cut, Err(ComponentizeError::Malformed(_))),
+            "{cut:?}"
+        );
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        for name in [
+            "ipqext:packet/extension@0.2.0#proc",
+            "ipqext:packet/extension@0.2.0",
+        ] {
+            let error = check_version(&[name.to_owned()]).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("0.2.0") && text.contains("0.1.0"), "{text}");
+        }
+        assert!(check_version(&["ipqext:packet/extension@0.1.0#proc".to_owned()]).is_ok());
+    }
+}

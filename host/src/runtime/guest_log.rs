@@ -1,0 +1,215 @@
+//! What a guest says: `log` lines, stdout and stderr, bounded, staged until the
+//! call returns.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use super::bindings::ipqext::packet::host::Level;
+use crate::telemetry::RateLimit;
+
+/// How many lines of one call are kept.
+const LINES_A_CALL: usize = 32;
+/// How many bytes of one line are kept.
+const LINE_BYTES: usize = 1024;
+/// How many lines of one instance are logged in a second.
+const LINES_A_SECOND: u32 = 20;
+
+/// The lines of one instance.
+pub(super) struct GuestLog {
+    extension: Box<str>,
+    staged: Vec<(Level, String)>,
+    /// The beginning of a line whose end has not been written yet.
+    partial: Vec<u8>,
+    cut: u64,
+    limit: RateLimit,
+}
+
+impl GuestLog {
+    pub(super) fn new(extension: &str) -> Self {
+        Self {
+            extension: extension.into(),
+            staged: Vec::new(),
+            partial: Vec::new(),
+            cut: 0,
+            limit: RateLimit::new(LINES_A_SECOND, Duration::from_secs(1)),
+        }
+    }
+
+    /// Stages a line; what goes beyond the bounds is counted instead.
+    pub(super) fn line(&mut self, level: Level, message: &str) {
+        if self.staged.len() >= LINES_A_CALL {
+            self.cut += 1;
+            return;
+        }
+        let end = message.floor_char_boundary(LINE_BYTES);
+        // A guest must not be able to forge lines, nor steer a terminal.
+        let clean = message[..end].replace(|c: char| c.is_control() && c != '\t', " ");
+        self.staged.push((level, clean));
+    }
+
+    /// Stages the lines in what was written to a stream.
+    fn write(&mut self, level: Level, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LINE_BYTES.saturating_sub(self.partial.len());
+            let text = piece.strip_suffix(b"\n").unwrap_or(piece);
+            self.partial
+                .extend_from_slice(&text[..text.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                self.end_line(level);
+            }
+        }
+    }
+
+    fn end_line(&mut self, level: Level) {
+        let partial = std::mem::take(&mut self.partial);
+        if !partial.is_empty() {
+            self.line(level, &String::from_utf8_lossy(&partial));
+        }
+    }
+
+    /// The call returned: what it said counts.
+    pub(super) fn publish(&mut self) {
+        if self.staged.is_empty() && self.cut == 0 {
+            return;
+        }
+        for (level, message) in self.staged.drain(..) {
+            match self.limit.pass() {
+                Some(suppressed) => emit(&self.extension, level, &message, suppressed + self.cut),
+                None => continue,
+            }
+            self.cut = 0;
+        }
+    }
+
+    /// The call failed: what it said belongs to the report of the fault.
+    pub(super) fn take(&mut self) -> Vec<String> {
+        self.end_line(Level::Warn);
+        self.cut = 0;
+        self.staged.drain(..).map(|(_, line)| line).collect()
+    }
+}
+
+fn emit(extension: &str, level: Level, message: &str, suppressed: u64) {
+    macro_rules! event {
+        ($level:ident) => {
+            tracing::event!(
+                target: "guest",
+                tracing::Level::$level,
+                extension,
+                suppressed,
+                "{message}"
+            )
+        };
+    }
+    match level {
+        Level::Error => event!(ERROR),
+        Level::Warn => event!(WARN),
+        Level::Info => event!(INFO),
+        Level::Debug => event!(DEBUG),
+        Level::Trace => event!(TRACE),
+    }
+}
+
+/// The finest level of guest lines that the daemon's filter lets through.
+pub(super) fn finest_level() -> Level {
+    if tracing::enabled!(target: "guest", tracing::Level::TRACE) {
+        Level::Trace
+    } else if tracing::enabled!(target: "guest", tracing::Level::DEBUG) {
+        Level::Debug
+    } else if tracing::enabled!(target: "guest", tracing::Level::INFO) {
+        Level::Info
+    } else if tracing::enabled!(target: "guest", tracing::Level::WARN) {
+        Level::Warn
+    } else {
+        Level::Error
+    }
+}
+
+/// A guest's stdout or stderr.
+#[derive(Clone)]
+pub(super) struct GuestStream {
+    log: Arc<Mutex<GuestLog>>,
+    level: Level,
+}
+
+impl GuestStream {
+    pub(super) fn new(log: Arc<Mutex<GuestLog>>, level: Level) -> Self {
+        Self { log, level }
+    }
+}
+
+impl IsTerminal for GuestStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for GuestStream {
+    /// For WASI preview 3, which guests do not get.
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for GuestStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.write(self.level, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for GuestStream {
+    async fn ready(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_bounded_and_cannot_forge_others() {
+        let mut log = GuestLog::new("x");
+        log.write(Level::Info, b"one\ntwo\x1b[31m\nthr");
+        log.write(Level::Info, b"ee\n\nleft");
+        assert_eq!(log.take(), ["one", "two [31m", "three", "left"]);
+
+        log.line(Level::Info, &"é".repeat(LINE_BYTES));
+        assert_eq!(log.take()[0].len(), LINE_BYTES);
+
+        for number in 0..100 {
+            log.line(Level::Info, &format!("{number}\nforged"));
+        }
+        assert_eq!(log.cut, 100 - LINES_A_CALL as u64);
+        let lines = log.take();
+        assert_eq!(lines.len(), LINES_A_CALL);
+        assert_eq!(lines[1], "1 forged");
+    }
+
+    #[test]
+    fn a_line_without_end_does_not_grow_for_ever() {
+        let mut log = GuestLog::new("x");
+        for _ in 0..1000 {
+            log.write(Level::Info, &[b'a'; 1000]);
+        }
+        assert_eq!(log.partial.len(), LINE_BYTES);
+    }
+}

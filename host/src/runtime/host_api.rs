@@ -1,0 +1,178 @@
+//! What a guest can reach of the host: its devices, a bounded log, an empty WASI,
+//! and no more memory or time than its limits.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::bindings::ipqext::packet::host;
+use super::engine::Limits;
+use super::guest_log::{GuestLog, GuestStream};
+use super::wasi;
+use crate::packet::Links;
+
+/// The host's side of one guest instance.
+pub(super) struct HostState {
+    pub(super) links: Arc<Links>,
+    pub(super) deadline: Deadline,
+    pub(super) memory: MemoryLimit,
+    log: Arc<Mutex<GuestLog>>,
+    wasi: WasiCtx,
+    resources: ResourceTable,
+}
+
+impl HostState {
+    pub(super) fn new(name: &str, links: Arc<Links>, limits: &Limits) -> Self {
+        let log = Arc::new(Mutex::new(GuestLog::new(name)));
+        let wasi = WasiCtxBuilder::new()
+            .stdout(GuestStream::new(log.clone(), host::Level::Info))
+            .stderr(GuestStream::new(log.clone(), host::Level::Warn))
+            .build();
+        Self {
+            links,
+            deadline: Deadline::default(),
+            memory: MemoryLimit {
+                bytes: limits.memory_bytes,
+                table_elements: limits.table_elements,
+                refused: false,
+            },
+            log,
+            wasi,
+            resources: ResourceTable::new(),
+        }
+    }
+
+    /// What the guest wrote in the call at hand. Only the thread that calls the
+    /// guest ever takes this lock: the WASI streams want to be `Sync`.
+    pub(super) fn log(&self) -> MutexGuard<'_, GuestLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WasiView for HostState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.resources,
+        }
+    }
+}
+
+impl wasi::HasResources for HostState {
+    fn resources(&mut self) -> &mut ResourceTable {
+        &mut self.resources
+    }
+}
+
+impl host::Host for HostState {
+    fn links(&mut self) -> Vec<host::Link> {
+        let devices = self.links.devices.iter();
+        let link = devices.map(|link| host::Link {
+            index: link.index,
+            name: link.name.clone(),
+            hardware_type: link.hardware_type,
+        });
+        link.collect()
+    }
+
+    fn log(&mut self, level: host::Level, message: String) {
+        HostState::log(self).line(level, &message);
+    }
+
+    fn enabled(&mut self) -> host::Level {
+        super::guest_log::finest_level()
+    }
+}
+
+/// The CPU time that the call at hand may use. It is counted from the first tick
+/// of the epoch after the call began, so that a call that ends before any tick
+/// asks no clock.
+#[derive(Debug, Default)]
+pub(super) struct Deadline {
+    allowed: Duration,
+    began: Option<Duration>,
+}
+
+impl Deadline {
+    /// Begins a call.
+    pub(super) fn begin(&mut self, allowed: Duration) {
+        self.allowed = allowed;
+        self.began = None;
+    }
+
+    /// How much the call may use.
+    pub(super) fn allowed(&self) -> Duration {
+        self.allowed
+    }
+
+    fn tick(&mut self) -> UpdateDeadline {
+        let Ok(now) = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID) else {
+            return UpdateDeadline::Interrupt;
+        };
+        let now = Duration::from(now);
+        let began = *self.began.get_or_insert(now);
+        if now.saturating_sub(began) < self.allowed {
+            UpdateDeadline::Continue(1)
+        } else {
+            UpdateDeadline::Interrupt
+        }
+    }
+}
+
+/// Bounds memory and tables, and remembers that it refused.
+#[derive(Debug)]
+pub(super) struct MemoryLimit {
+    bytes: usize,
+    table_elements: usize,
+    pub(super) refused: bool,
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let granted = desired <= self.bytes;
+        self.refused |= !granted;
+        Ok(granted)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let granted = desired <= self.table_elements;
+        self.refused |= !granted;
+        Ok(granted)
+    }
+}
+
+/// All that guests may import.
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
+    let mut linker = Linker::new(engine);
+    wasi::add_to_linker(&mut linker)?;
+    host::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
+    Ok(linker)
+}
+
+/// A store for one instance, with its limits in force.
+pub(super) fn store(
+    engine: &Engine,
+    name: &str,
+    links: Arc<Links>,
+    limits: &Limits,
+) -> Store<HostState> {
+    let mut store = Store::new(engine, HostState::new(name, links, limits));
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(limits.hostcall_bytes);
+    store.epoch_deadline_callback(|mut context| Ok(context.data_mut().deadline.tick()));
+    store
+}

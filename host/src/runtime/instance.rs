@@ -1,0 +1,232 @@
+//! One instance of an extension: calls into it, faults out of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{Store, Trap};
+
+use super::bindings::{self, Batch, Packet, Stateless};
+use super::compiled::Compiled;
+use super::host_api::{self, HostState};
+use crate::chain::{Fault, FaultKind, Filter, Lifecycle, LifecycleError, View};
+use crate::packet::{BATCH_MAX, Decision, Links};
+
+/// How many lines of what a guest said last are told with its fault.
+const LAST_WORDS: usize = 4;
+/// How many characters of a guest's answer are kept.
+const ANSWER_CHARS_MAX: usize = 64 << 10;
+
+/// A store with one instance in it. After a fault it must not be called again.
+pub(super) struct Guest {
+    store: Store<HostState>,
+    bindings: Stateless,
+}
+
+impl Guest {
+    pub(super) fn new(compiled: &Compiled, links: Arc<Links>) -> Result<Self, Fault> {
+        let runtime = &compiled.runtime;
+        let name = &compiled.description.name;
+        let mut store = host_api::store(&runtime.engine, name, links, &runtime.limits);
+        begin(&mut store, runtime.limits.call_deadline);
+        match compiled.pre.instantiate(&mut store) {
+            Ok(bindings) => Ok(Self { store, bindings }),
+            Err(error) => Err(fault(&store, &error)),
+        }
+    }
+
+    /// Makes one call with so much CPU time. What the guest logged counts if the
+    /// call returns, and is told with the fault if it does not.
+    pub(super) fn call<T>(
+        &mut self,
+        deadline: Duration,
+        call: impl FnOnce(&bindings::Guest, &mut Store<HostState>) -> wasmtime::Result<T>,
+    ) -> Result<T, Fault> {
+        begin(&mut self.store, deadline);
+        let extension = self.bindings.ipqext_packet_extension();
+        match call(extension, &mut self.store) {
+            Ok(value) => {
+                self.store.data().log().publish();
+                Ok(value)
+            }
+            Err(error) => Err(fault(&self.store, &error)),
+        }
+    }
+}
+
+fn begin(store: &mut Store<HostState>, deadline: Duration) {
+    store.data_mut().deadline.begin(deadline);
+    // At the next tick: the callback then looks at the CPU time. This must be
+    // done before every call; armed once, the second call would trap.
+    store.set_epoch_deadline(1);
+}
+
+/// Says which kind of fault an error is, and what the guest said before it.
+fn fault(store: &Store<HostState>, error: &wasmtime::Error) -> Fault {
+    let state = store.data();
+    let trap = error.downcast_ref::<Trap>();
+    let (kind, mut detail) = match trap {
+        Some(Trap::Interrupt) => {
+            let allowed = state.deadline.allowed().as_millis();
+            (
+                FaultKind::Deadline,
+                format!("over {allowed} ms of CPU time"),
+            )
+        }
+        _ if state.memory.refused => (
+            FaultKind::Memory,
+            "it wanted more memory than it may have".to_owned(),
+        ),
+        Some(trap) => (FaultKind::Trap, trap.to_string()),
+        None => (FaultKind::Trap, error.root_cause().to_string()),
+    };
+    let said = state.log().take();
+    let last = &said[said.len().saturating_sub(LAST_WORDS)..];
+    if !last.is_empty() {
+        detail = format!("{detail}; it said: {}", last.join(" | "));
+    }
+    tracing::debug!(error = ?error, "fault");
+    Fault::new(kind, detail)
+}
+
+/// What an instance is started with.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The operator's parameters.
+    pub params: String,
+    /// Which of the workers it serves, from 0.
+    pub worker: u32,
+    /// How many workers there are.
+    pub workers: u32,
+    /// For the guest's random choices.
+    pub seed: u64,
+}
+
+/// An initialised extension, which can stand in a chain.
+pub struct Instance {
+    compiled: Arc<Compiled>,
+    context: Context,
+    guest: Guest,
+    started: bool,
+    links: Arc<Links>,
+    packets: Vec<Packet>,
+}
+
+impl Instance {
+    /// Instantiates and initialises an extension.
+    ///
+    /// # Errors
+    /// Its `init` refused, or it failed.
+    pub fn new(
+        compiled: Arc<Compiled>,
+        context: Context,
+        links: Arc<Links>,
+    ) -> Result<Self, LifecycleError> {
+        let guest = initialised(&compiled, &context, links.clone())?;
+        Ok(Self {
+            compiled,
+            context,
+            guest,
+            started: false,
+            links,
+            packets: Vec::with_capacity(BATCH_MAX),
+        })
+    }
+
+    fn answer(&mut self, call: Lifecycle) -> Result<Result<Option<String>, String>, Fault> {
+        let limits = &self.compiled.runtime.limits;
+        // A started instance is called by its worker, between two batches.
+        let deadline = if self.started {
+            limits.batch_deadline
+        } else {
+            limits.call_deadline
+        };
+        self.guest.call(deadline, |guest, store| {
+            let done = match call {
+                Lifecycle::Start => guest.call_start(store)?,
+                Lifecycle::Stop => guest.call_stop(store)?,
+                Lifecycle::Reset => guest.call_reset(store)?,
+                Lifecycle::Fini => guest.call_fini(store)?,
+                Lifecycle::Info => return Ok(Ok(guest.call_info(store)?)),
+            };
+            Ok(done.map(|()| None))
+        })
+    }
+}
+
+fn initialised(
+    compiled: &Compiled,
+    context: &Context,
+    links: Arc<Links>,
+) -> Result<Guest, LifecycleError> {
+    let mut guest = Guest::new(compiled, links)?;
+    let deadline = compiled.runtime.limits.call_deadline;
+    let context = bindings::Context {
+        params: &context.params,
+        worker: context.worker,
+        workers: context.workers,
+        seed: context.seed,
+    };
+    let done = guest.call(deadline, |guest, store| guest.call_init(store, context))?;
+    done.map_err(|text| LifecycleError::Refused(bounded(text)))?;
+    Ok(guest)
+}
+
+fn bounded(text: String) -> String {
+    match text.char_indices().nth(ANSWER_CHARS_MAX) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+impl Filter for Instance {
+    fn proc(&mut self, view: &View<'_>, decisions: &mut Vec<Decision>) -> Result<(), Fault> {
+        if !Arc::ptr_eq(&self.links, view.links) {
+            self.links = view.links.clone();
+            self.guest.store.data_mut().links = view.links.clone();
+        }
+        self.packets.clear();
+        self.packets
+            .extend(view.packets.iter().map(bindings::packet));
+        let batch = Batch {
+            now_ns: view.now_ns,
+            links_version: view.links.version,
+            packets: &self.packets,
+            bytes: view.bytes,
+        };
+        let deadline = self.compiled.runtime.limits.batch_deadline;
+        let outcome = self
+            .guest
+            .call(deadline, |guest, store| guest.call_proc(store, batch))?;
+        if !outcome.edits.is_empty() {
+            let detail = "it edited a packet, which is not supported yet";
+            return Err(Fault::new(FaultKind::Unsupported, detail));
+        }
+        decisions.extend(outcome.decisions.iter().map(bindings::decision));
+        Ok(())
+    }
+
+    fn recover(&mut self) -> Result<(), Fault> {
+        let restart = |error: LifecycleError| Fault::new(FaultKind::Restart, error.to_string());
+        self.guest =
+            initialised(&self.compiled, &self.context, self.links.clone()).map_err(restart)?;
+        if self.started {
+            let answer = self.answer(Lifecycle::Start)?;
+            answer.map_err(|text| restart(LifecycleError::Refused(bounded(text))))?;
+        }
+        Ok(())
+    }
+
+    fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {
+        // Whatever `stop` answers, it is stopped; whatever fails later starts over
+        // from there.
+        if call == Lifecycle::Stop {
+            self.started = false;
+        }
+        let answer = self.answer(call)?;
+        let text = answer.map_err(|text| LifecycleError::Refused(bounded(text)))?;
+        if call == Lifecycle::Start {
+            self.started = true;
+        }
+        Ok(text.map(bounded))
+    }
+}

@@ -1,0 +1,113 @@
+//! Where packets come from, and where their verdicts go.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::packet::{Batch, Needs};
+
+mod diagnosis;
+pub mod memory;
+pub mod nfq;
+
+/// What [`PacketSource::recv`] came back with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// The batch has at least one packet.
+    Packets,
+    /// Someone called the waker, and no packet was waiting.
+    Woken,
+    /// There will be no more packets.
+    End,
+}
+
+/// Packets that got lost between the kernel's rule and the worker, counted since
+/// the source was opened. `None` where the kernel will not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Refused because the queue was full.
+    pub queue_full: Option<u64>,
+    /// Refused because the socket's receive buffer was full.
+    pub socket_full: Option<u64>,
+    /// Too long for the receiving buffer: they wait in the kernel, undecided.
+    pub truncated: Option<u64>,
+    /// Verdicts for packets that the kernel no longer had.
+    pub verdicts_refused: Option<u64>,
+}
+
+/// Reads what a source lost, from any thread, while a worker owns the source.
+pub trait LossMeter: Send + Sync {
+    /// What got lost so far. May read files.
+    fn read(&self) -> Losses;
+}
+
+/// How a source is set up, for `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Which kind of source it is.
+    pub kind: &'static str,
+    /// The queue's number.
+    pub queue: u16,
+    /// How many bytes of each packet the kernel hands over.
+    pub copy_range: u32,
+    /// Whether the kernel hands over packets that it has yet to segment.
+    pub gso: bool,
+    /// Whether the kernel accepts what the queue has no room for.
+    pub fail_open: bool,
+    /// How many packets may wait in the kernel.
+    pub max_length: u32,
+}
+
+/// A failure that ends a source: no packet can be received or settled any more.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing} failed")]
+pub struct SourceError {
+    /// What was being done.
+    pub doing: &'static str,
+    /// What the kernel said.
+    #[source]
+    pub source: std::io::Error,
+}
+
+/// A queue of packets that wait for their verdicts. One worker owns it.
+///
+/// Every packet that `recv` puts into a batch is settled by exactly one `settle`
+/// of that batch.
+pub trait PacketSource: Send {
+    /// Sets the source up for what the started extensions need. Packets that
+    /// were queued before may still come as the old setting cut them.
+    ///
+    /// # Errors
+    /// The kernel refused; the old setting holds.
+    fn configure(&mut self, needs: Needs) -> Result<(), SourceError>;
+
+    /// Fills the batch, and blocks until there is a packet or someone calls the
+    /// waker. Packets come first: `Woken` says that none is waiting.
+    ///
+    /// # Errors
+    /// The source is of no more use. What can be survived (a lost packet, a full
+    /// buffer) is counted in [`losses`](Self::losses) instead.
+    fn recv(&mut self, batch: &mut Batch) -> Result<Received, SourceError>;
+
+    /// Gives the verdicts, in order of arrival, of all packets of the batch that
+    /// the last `recv` filled.
+    ///
+    /// # Errors
+    /// As of `recv`.
+    fn settle(&mut self, batch: &Batch) -> Result<(), SourceError>;
+
+    /// Ends the blocking of `recv`, from any thread. Calls are not counted: one
+    /// `Woken` may stand for many.
+    fn waker(&self) -> Waker;
+
+    /// The meter of what gets lost.
+    fn losses(&self) -> Arc<dyn LossMeter>;
+
+    /// How it is set up now.
+    fn settings(&self) -> Settings;
+}
+
+/// The host's clock, in nanoseconds since the Unix epoch.
+pub(crate) fn now_ns() -> u64 {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since_epoch.map_or(0, |since| since.as_nanos() as u64)
+}

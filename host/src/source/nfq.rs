@@ -1,0 +1,288 @@
+//! The kernel queue through the `nfq` crate: simple, and a baseline to measure
+//! against. The crate does not show its descriptor, so this source polls with
+//! short sleeps, cannot enlarge the receive buffer, and gives one verdict a
+//! system call.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use super::diagnosis::{self, QueueLine};
+use super::{LossMeter, Losses, PacketSource, Received, Settings, SourceError};
+use crate::packet::{
+    Batch, Entry, HardwareAddress, Hook, Needs, PACKET_BYTES_MAX, Packet, PacketFlags, Settlement,
+};
+
+/// How long `recv` sleeps between two looks at an empty queue: shortly while
+/// packets came a moment ago, longer in silence.
+const SLEEP_BUSY: Duration = Duration::from_micros(50);
+const SLEEP_IDLE: Duration = Duration::from_millis(1);
+const BUSY_LOOKS: u32 = 200;
+
+/// How to open a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct NfqConfig {
+    /// The queue's number.
+    pub queue: u16,
+    /// How many packets may wait in the kernel.
+    pub max_length: u32,
+    /// Accept, instead of drop, what the queue has no room for.
+    pub fail_open: bool,
+}
+
+/// Why a queue could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The process may not.
+    #[error(
+        "cannot bind queue {queue}: the capability CAP_NET_ADMIN is missing; run as root, \
+         or give it: setcap cap_net_admin+ep ipqext-host"
+    )]
+    NoCapability {
+        /// The queue's number.
+        queue: u16,
+    },
+    /// Another socket has it.
+    #[error(
+        "cannot bind queue {queue}: it is already bound by {owner} (EPERM); \
+         stop that program or choose another --queue"
+    )]
+    Taken {
+        /// The queue's number.
+        queue: u16,
+        /// Who has it, as far as can be seen.
+        owner: String,
+    },
+    /// Anything else.
+    #[error("cannot bind queue {queue}: {doing} failed")]
+    Kernel {
+        /// The queue's number.
+        queue: u16,
+        /// What was being done.
+        doing: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Looks after the sleeping thread of a source.
+#[derive(Default)]
+struct Sleeper {
+    woken: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+struct Meter {
+    queue: u16,
+    socket_full: AtomicU64,
+    truncated: AtomicU64,
+    verdicts_refused: AtomicU64,
+}
+
+impl LossMeter for Meter {
+    fn read(&self) -> Losses {
+        let line = QueueLine::of(self.queue);
+        let socket_full = self.socket_full.load(Ordering::Relaxed);
+        Losses {
+            queue_full: line.as_ref().map(|line| line.queue_dropped),
+            socket_full: line.as_ref().map(|line| line.user_dropped + socket_full),
+            truncated: Some(self.truncated.load(Ordering::Relaxed)),
+            verdicts_refused: Some(self.verdicts_refused.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// A kernel queue.
+pub struct NfqSource {
+    config: NfqConfig,
+    queue: nfq::Queue,
+    outstanding: Vec<nfq::Message>,
+    sleeper: Arc<Sleeper>,
+    meter: Arc<Meter>,
+    empty_looks: u32,
+}
+
+impl NfqSource {
+    /// Opens a netlink socket and binds the queue to it.
+    ///
+    /// # Errors
+    /// The process may not, another socket has the queue, or the kernel has no
+    /// NFQUEUE.
+    pub fn open(config: NfqConfig) -> Result<Self, OpenError> {
+        let number = config.queue;
+        let failed = |doing| {
+            move |source| OpenError::Kernel {
+                queue: number,
+                doing,
+                source,
+            }
+        };
+        let mut queue = nfq::Queue::open().map_err(failed("opening a netfilter netlink socket"))?;
+        queue
+            .bind(number)
+            .map_err(|error| diagnosis::explain_bind(number, error))?;
+        queue
+            .set_queue_max_len(number, config.max_length)
+            .map_err(failed("setting the queue's length"))?;
+        queue
+            .set_fail_open(number, config.fail_open)
+            .map_err(failed("setting fail-open"))?;
+        // Only now: the crate reads the kernel's answers with the same flag.
+        queue.set_nonblocking(true);
+        Ok(Self {
+            config,
+            queue,
+            outstanding: Vec::with_capacity(crate::packet::BATCH_MAX),
+            sleeper: Arc::default(),
+            meter: Arc::new(Meter {
+                queue: number,
+                socket_full: AtomicU64::new(0),
+                truncated: AtomicU64::new(0),
+                verdicts_refused: AtomicU64::new(0),
+            }),
+            empty_looks: 0,
+        })
+    }
+
+    /// Takes what is waiting, up to a full batch, without blocking.
+    fn fill(&mut self, batch: &mut Batch) -> Result<(), SourceError> {
+        while !batch.is_full() {
+            match self.queue.recv() {
+                Ok(message) => {
+                    batch.push(metadata(&message, batch.now_ns()), message.get_payload());
+                    self.outstanding.push(message);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => self.survive(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts an error that costs a packet at most; gives back any other.
+    fn survive(&self, error: io::Error) -> Result<(), SourceError> {
+        let counter = match error.raw_os_error() {
+            Some(nix::libc::EINTR) => return Ok(()),
+            // The answer to a verdict for a packet that is gone.
+            Some(nix::libc::ENOENT) => &self.meter.verdicts_refused,
+            Some(nix::libc::ENOBUFS) => &self.meter.socket_full,
+            Some(nix::libc::ENOSPC) => &self.meter.truncated,
+            _ => {
+                return Err(SourceError {
+                    doing: "receiving packets",
+                    source: error,
+                });
+            }
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Sleeps a little, or not at all if someone called the waker.
+    fn sleep(&mut self) {
+        self.sleeper.thread.get_or_init(std::thread::current);
+        self.empty_looks = self.empty_looks.saturating_add(1);
+        let busy = self.empty_looks < BUSY_LOOKS;
+        std::thread::park_timeout(if busy { SLEEP_BUSY } else { SLEEP_IDLE });
+    }
+}
+
+impl PacketSource for NfqSource {
+    /// Nothing changes: this source always hands over whole, segmented packets.
+    fn configure(&mut self, _needs: Needs) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn recv(&mut self, batch: &mut Batch) -> Result<Received, SourceError> {
+        loop {
+            batch.begin(super::now_ns());
+            self.fill(batch)?;
+            if !batch.is_empty() {
+                self.empty_looks = 0;
+                return Ok(Received::Packets);
+            }
+            if self.sleeper.woken.swap(false, Ordering::Acquire) {
+                return Ok(Received::Woken);
+            }
+            self.sleep();
+        }
+    }
+
+    fn settle(&mut self, batch: &Batch) -> Result<(), SourceError> {
+        let mut result = Ok(());
+        for (mut message, entry) in self.outstanding.drain(..).zip(batch.entries()) {
+            message.set_verdict(verdict(entry));
+            if let Some(mark) = entry.new_mark() {
+                message.set_nfmark(mark);
+            }
+            // The others get their verdict even if one of them cannot.
+            if let Err(source) = self.queue.verdict(message) {
+                result = Err(SourceError {
+                    doing: "giving a verdict",
+                    source,
+                });
+            }
+        }
+        result
+    }
+
+    fn waker(&self) -> Waker {
+        self.sleeper.clone().into()
+    }
+
+    fn losses(&self) -> Arc<dyn LossMeter> {
+        self.meter.clone()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            kind: "nfq",
+            queue: self.config.queue,
+            copy_range: PACKET_BYTES_MAX as u32,
+            gso: false,
+            fail_open: self.config.fail_open,
+            max_length: self.config.max_length,
+        }
+    }
+}
+
+fn verdict(entry: &Entry) -> nfq::Verdict {
+    match entry.settlement() {
+        Settlement::Accept => nfq::Verdict::Accept,
+        Settlement::Drop => nfq::Verdict::Drop,
+    }
+}
+
+fn metadata(message: &nfq::Message, now_ns: u64) -> Packet {
+    let mut flags = PacketFlags::empty();
+    flags.set(PacketFlags::GSO, message.is_seg_offloaded());
+    flags.set(PacketFlags::CHECKSUM_PARTIAL, !message.is_checksum_ready());
+    Packet {
+        id: message.get_packet_id(),
+        mark: message.get_nfmark(),
+        // The crate's `get_timestamp` reads through a misaligned pointer.
+        arrived_ns: now_ns,
+        in_link: message.get_indev(),
+        out_link: message.get_outdev(),
+        hardware_address: HardwareAddress::new(message.get_hw_addr().unwrap_or_default()),
+        hook: Hook::from_number(message.get_hook()),
+        protocol: message.get_hw_protocol(),
+        flags,
+        offset: 0,
+        captured_length: 0,
+        original_length: message.get_original_len() as u32,
+    }
+}

@@ -1,0 +1,421 @@
+//! Owns the extensions, the generations and the workers. The sole mutator: all
+//! that happens comes to it as an event, one after the other.
+//!
+//! **Invariant:** a failure before a generation is published leaves the running
+//! one untouched.
+//!
+//! An extension has one stage a worker. While it is started its stages stand in
+//! the workers' chains; else they are here, and lifecycle calls on them never
+//! touch a worker.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::chain::{Lifecycle, Place, Stage, StageId};
+use crate::event::{Action, Command, CommandError, Event, Events, Reply, StatusReport};
+use crate::packet::{Group, Link, Links};
+use crate::registry::{Registry, canonical};
+use crate::runtime::{Compiled, Context, Instance, Runtime};
+use crate::source::PacketSource;
+use crate::telemetry::StageCounters;
+use crate::worker::{Generation, WorkerError};
+
+mod crew;
+mod extension;
+
+use crew::Crew;
+use extension::{Extension, Life};
+
+/// What the supervisor is given at its start.
+pub struct Setup {
+    /// Where extensions are.
+    pub registry: Registry,
+    /// What runs them.
+    pub runtime: Runtime,
+    /// The network devices as they are now.
+    pub links: Vec<Link>,
+    /// How many workers there will be.
+    pub workers: u32,
+    /// Where workers tell of their end.
+    pub events: Events,
+}
+
+/// The state of the daemon.
+pub struct Supervisor {
+    registry: Registry,
+    runtime: Runtime,
+    links: Arc<Links>,
+    workers: u32,
+    events: Events,
+    crew: Crew,
+    extensions: Vec<Extension>,
+    generation: u64,
+    next_id: u64,
+    began: Instant,
+}
+
+impl Supervisor {
+    /// A supervisor without extensions, and without workers yet.
+    pub fn new(setup: Setup) -> Self {
+        Self {
+            registry: setup.registry,
+            runtime: setup.runtime,
+            links: Arc::new(Links {
+                version: 1,
+                devices: setup.links,
+            }),
+            workers: setup.workers,
+            events: setup.events,
+            crew: Crew::default(),
+            extensions: Vec::new(),
+            generation: 0,
+            next_id: 0,
+            began: Instant::now(),
+        }
+    }
+
+    /// Starts a worker for each source. They have the present generation before
+    /// they receive their first packet.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn employ(&mut self, sources: Vec<Box<dyn PacketSource>>) -> std::io::Result<()> {
+        for (number, source) in (0..).zip(sources) {
+            let first = Generation {
+                number: self.generation,
+                places: places(&mut self.extensions, number),
+            };
+            self.crew.employ(
+                number,
+                source,
+                first,
+                self.links.clone(),
+                self.events.clone(),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Acts on events until one of them ends the daemon, then drains the queues
+    /// and finishes the extensions.
+    ///
+    /// # Errors
+    /// A worker failed.
+    pub fn run(mut self, mut events: UnboundedReceiver<Event>) -> Result<(), WorkerError> {
+        let mut farewell = None;
+        while let Some(event) = events.blocking_recv() {
+            match event {
+                Event::Command(Command::Shutdown, reply) => {
+                    tracing::info!("told to shut down over the control socket");
+                    farewell = Some(reply);
+                    break;
+                }
+                Event::Command(command, reply) => {
+                    // Whoever asked may have hung up.
+                    let _ = reply.send(self.obey(command));
+                }
+                Event::Links(devices) => self.adopt_links(devices),
+                Event::WorkerEnded(worker) => {
+                    tracing::info!(worker, "worker ended");
+                    break;
+                }
+                Event::Signal(signal) => {
+                    tracing::info!(signal, "told to shut down by a signal");
+                    break;
+                }
+            }
+        }
+        let result = self.finish();
+        if let Some(reply) = farewell {
+            let _ = reply.send(Ok(Reply::Done));
+        }
+        refuse_rest(events);
+        result
+    }
+
+    /// Carries out one command.
+    ///
+    /// # Errors
+    /// It was not done.
+    pub fn obey(&mut self, command: Command) -> Result<Reply, CommandError> {
+        match command {
+            Command::List => Ok(Reply::List(self.list())),
+            Command::Status => Ok(Reply::Status(self.status())),
+            Command::Add { name, params } => self.add(&canonical(&name), params),
+            Command::Extension { name, action } => self.act(&canonical(&name), action),
+            Command::Shutdown => Err(CommandError::ShuttingDown),
+        }
+    }
+
+    fn act(&mut self, name: &str, action: Action) -> Result<Reply, CommandError> {
+        if action == Action::Help {
+            return self.help(name);
+        }
+        let place = self.place_of(name)?;
+        match action {
+            Action::Help => self.help(name),
+            Action::Delete => self.delete(place),
+            Action::Group(group) => self.group(place, group),
+            Action::Start => self.start(place),
+            Action::Stop => self.stop(place),
+            Action::Reset => {
+                self.ask(place, Lifecycle::Reset)?;
+                Ok(self.report(place))
+            }
+            Action::Info => Ok(Reply::Texts {
+                name: name.to_owned(),
+                texts: self.ask(place, Lifecycle::Info)?,
+            }),
+        }
+    }
+
+    fn add(&mut self, name: &str, params: String) -> Result<Reply, CommandError> {
+        if self.place_of(name).is_ok() {
+            return Err(CommandError::AlreadyAdded(name.to_owned()));
+        }
+        let (file, compiled) = self.load(name)?;
+        let compiled = Arc::new(compiled);
+        let id = StageId(self.next_id);
+        let stages = (0..self.workers).map(|worker| {
+            let counters = Arc::<StageCounters>::default();
+            let context = Context {
+                params: params.clone(),
+                worker,
+                workers: self.workers,
+                seed: getrandom::u64().unwrap_or(u64::from(worker)),
+            };
+            let filter = Instance::new(compiled.clone(), context, self.links.clone())
+                .map_err(|error| CommandError::lifecycle(name, "init", error))?;
+            let needs = compiled.description.needs;
+            let stage = Stage::new(id, name.into(), needs, Box::new(filter), counters.clone());
+            Ok((stage, counters))
+        });
+        let stages: Vec<_> = stages.collect::<Result<_, CommandError>>()?;
+        self.next_id += 1;
+        self.extensions
+            .push(Extension::new(id, file, params, compiled, stages));
+        let added = self.extensions.len() - 1;
+        tracing::info!(
+            extension = name,
+            version = self.extensions[added].compiled.description.version,
+            params = self.extensions[added].params,
+            "extension added"
+        );
+        Ok(self.report(added))
+    }
+
+    fn load(&self, name: &str) -> Result<(PathBuf, Compiled), CommandError> {
+        let file = self.registry.find(name)?;
+        let wasm = self.registry.read(&file)?;
+        let compiled = match self.runtime.compile(&wasm) {
+            Ok(compiled) => compiled,
+            Err(source) => return Err(CommandError::Invalid { file, source }),
+        };
+        if canonical(&compiled.description.name) != name {
+            return Err(CommandError::OtherName {
+                file,
+                wanted: name.to_owned(),
+                found: compiled.description.name,
+            });
+        }
+        Ok((file, compiled))
+    }
+
+    fn start(&mut self, place: usize) -> Result<Reply, CommandError> {
+        let extension = &mut self.extensions[place];
+        if extension.life != Life::Started {
+            extension.start_idle()?;
+            extension.life = Life::Started;
+            self.publish(place)?;
+            tracing::info!(
+                extension = self.extensions[place].name(),
+                generation = self.generation,
+                "extension started"
+            );
+        }
+        Ok(self.report(place))
+    }
+
+    fn stop(&mut self, place: usize) -> Result<Reply, CommandError> {
+        if self.extensions[place].life == Life::Started {
+            self.extensions[place].life = Life::Stopped;
+            self.publish(place)?;
+            let extension = &mut self.extensions[place];
+            tracing::info!(
+                extension = extension.name(),
+                generation = self.generation,
+                "extension stopped"
+            );
+            extension.call_idle("stop", Lifecycle::Stop)?;
+        }
+        Ok(self.report(place))
+    }
+
+    fn delete(&mut self, place: usize) -> Result<Reply, CommandError> {
+        if let Err(error) = self.stop(place) {
+            tracing::warn!(error = %error, "extension is deleted all the same");
+        }
+        let mut extension = self.extensions.remove(place);
+        if let Err(error) = extension.call_idle("fini", Lifecycle::Fini) {
+            tracing::warn!(error = %error, "extension is deleted all the same");
+        }
+        tracing::info!(extension = extension.name(), "extension deleted");
+        Ok(Reply::Done)
+    }
+
+    fn group(&mut self, place: usize, group: Group) -> Result<Reply, CommandError> {
+        self.extensions[place].group = group;
+        if self.extensions[place].life == Life::Started {
+            self.publish(place)?;
+        }
+        Ok(self.report(place))
+    }
+
+    fn help(&mut self, name: &str) -> Result<Reply, CommandError> {
+        let help = match self.place_of(name) {
+            Ok(place) => self.extensions[place].compiled.help(),
+            Err(_) => self.load(name)?.1.help(),
+        };
+        let text = help.map_err(|fault| CommandError::lifecycle(name, "help", fault.into()))?;
+        Ok(Reply::Texts {
+            name: name.to_owned(),
+            texts: vec![text],
+        })
+    }
+
+    /// Makes a lifecycle call on every instance, wherever it is.
+    fn ask(&mut self, place: usize, call: Lifecycle) -> Result<Vec<Option<String>>, CommandError> {
+        let name = match call {
+            Lifecycle::Reset => "reset",
+            _ => "info",
+        };
+        let extension = &mut self.extensions[place];
+        if extension.life != Life::Started || self.crew.is_empty() {
+            return extension.call_idle(name, call);
+        }
+        let answers = self.crew.call(extension.id, call)?;
+        let texts = answers.into_iter().map(|answer| {
+            answer.map_err(|error| CommandError::lifecycle(extension.name(), name, error))
+        });
+        texts.collect()
+    }
+
+    /// Makes a new generation and waits until every worker adopted it. `changed`
+    /// is the extension that it was made for.
+    fn publish(&mut self, changed: usize) -> Result<(), CommandError> {
+        self.generation += 1;
+        self.extensions[changed].generation = self.generation;
+        let extensions = &mut self.extensions;
+        let generation = self.generation;
+        let adoptions = self.crew.publish(|worker| Generation {
+            number: generation,
+            places: places(extensions, worker),
+        })?;
+        for (worker, retired) in adoptions {
+            for stage in retired {
+                if let Some(home) = extensions.iter_mut().find(|known| known.id == stage.id) {
+                    home.idle[worker as usize] = Some(stage);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt_links(&mut self, devices: Vec<Link>) {
+        if self.links.devices != devices {
+            let version = self.links.version.wrapping_add(1);
+            self.links = Arc::new(Links { version, devices });
+            self.crew.tell_links(&self.links);
+        }
+    }
+
+    /// Drains the queues and finishes the extensions.
+    ///
+    /// # Errors
+    /// A worker failed.
+    pub fn finish(mut self) -> Result<(), WorkerError> {
+        let (returned, result) = std::mem::take(&mut self.crew).dismiss();
+        for (worker, stage) in returned {
+            if let Some(home) = self
+                .extensions
+                .iter_mut()
+                .find(|known| known.id == stage.id)
+            {
+                home.idle[worker as usize] = Some(stage);
+            }
+        }
+        for extension in &mut self.extensions {
+            let stop = match extension.life {
+                Life::Started => extension.call_idle("stop", Lifecycle::Stop),
+                Life::Added | Life::Stopped => Ok(Vec::new()),
+            };
+            let fini = extension.call_idle("fini", Lifecycle::Fini);
+            for error in [stop.err(), fini.err()].into_iter().flatten() {
+                tracing::warn!(error = %error, "while shutting down");
+            }
+        }
+        tracing::info!("all queues are closed and all extensions finished");
+        result
+    }
+
+    fn place_of(&self, name: &str) -> Result<usize, CommandError> {
+        let place = self
+            .extensions
+            .iter()
+            .position(|known| known.name() == name);
+        place.ok_or_else(|| CommandError::NotAdded {
+            name: name.to_owned(),
+            added: self
+                .extensions
+                .iter()
+                .map(|known| known.name().to_owned())
+                .collect(),
+        })
+    }
+
+    fn list(&self) -> Vec<crate::event::ExtensionReport> {
+        let extensions = (1..).zip(&self.extensions);
+        extensions
+            .map(|(position, extension)| extension.report(position))
+            .collect()
+    }
+
+    fn report(&self, place: usize) -> Reply {
+        Reply::Extension(self.extensions[place].report(place + 1))
+    }
+
+    fn status(&self) -> StatusReport {
+        StatusReport {
+            uptime: self.began.elapsed(),
+            ext_dir: self.registry.dir().to_owned(),
+            generation: self.generation,
+            queues: self.crew.report(),
+        }
+    }
+}
+
+/// The chain of one worker, with the stages that it does not have yet.
+fn places(extensions: &mut [Extension], worker: u32) -> Vec<Place> {
+    let started = extensions
+        .iter_mut()
+        .filter(|extension| extension.life == Life::Started);
+    let place = started.map(|extension| Place {
+        id: extension.id,
+        group: extension.group,
+        incoming: extension.idle[worker as usize].take(),
+    });
+    place.collect()
+}
+
+/// Answers those who asked too late.
+fn refuse_rest(mut events: UnboundedReceiver<Event>) {
+    events.close();
+    while let Some(event) = events.blocking_recv() {
+        if let Event::Command(_, reply) = event {
+            let _ = reply.send(Err(CommandError::ShuttingDown));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! One added extension, as the supervisor keeps it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::chain::{Lifecycle, Stage, StageId};
+use crate::event::{CommandError, Counts, ExtensionReport, State};
+use crate::packet::Group;
+use crate::runtime::Compiled;
+use crate::telemetry::{Counter, StageCounters};
+
+/// Where an extension is in its life, as the operator commanded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Initialised, and never started.
+    Added,
+    /// Gets packets.
+    Started,
+    /// Got packets before.
+    Stopped,
+}
+
+/// One added extension.
+pub(super) struct Extension {
+    pub(super) id: StageId,
+    pub(super) file: PathBuf,
+    pub(super) params: String,
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) group: Group,
+    pub(super) life: Life,
+    /// The generation in which it last changed.
+    pub(super) generation: u64,
+    /// By worker: its stage, while it is not in that worker's chain.
+    pub(super) idle: Vec<Option<Stage>>,
+    /// By worker.
+    counters: Vec<Arc<StageCounters>>,
+}
+
+impl Extension {
+    /// An initialised extension, with a stage for each worker.
+    pub(super) fn new(
+        id: StageId,
+        file: PathBuf,
+        params: String,
+        compiled: Arc<Compiled>,
+        stages: Vec<(Stage, Arc<StageCounters>)>,
+    ) -> Self {
+        let (idle, counters) = stages
+            .into_iter()
+            .map(|(stage, counters)| (Some(stage), counters))
+            .unzip();
+        Self {
+            id,
+            file,
+            params,
+            compiled,
+            group: Group::All,
+            life: Life::Added,
+            generation: 0,
+            idle,
+            counters,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.compiled.description.name
+    }
+
+    /// Makes a lifecycle call on all stages that are here, also after one failed.
+    ///
+    /// # Errors
+    /// The first that refused or failed.
+    pub(super) fn call_idle(
+        &mut self,
+        name: &'static str,
+        call: Lifecycle,
+    ) -> Result<Vec<Option<String>>, CommandError> {
+        let stages = self.idle.iter_mut().flatten();
+        let answers: Vec<_> = stages.map(|stage| stage.lifecycle(call)).collect();
+        let texts = answers.into_iter().map(|answer| {
+            answer.map_err(|error| CommandError::lifecycle(self.name(), name, error))
+        });
+        texts.collect()
+    }
+
+    /// Calls `start` on all stages; if one of them will not, those before it are
+    /// stopped again.
+    ///
+    /// # Errors
+    /// The one that refused or failed. None is started.
+    pub(super) fn start_idle(&mut self) -> Result<(), CommandError> {
+        for worker in 0..self.idle.len() {
+            let stage = self.idle[worker].as_mut();
+            let answer = stage.map_or(Ok(None), |stage| stage.lifecycle(Lifecycle::Start));
+            if let Err(error) = answer {
+                for stage in self.idle[..worker].iter_mut().flatten() {
+                    // The refusal of another one is what is told.
+                    let _ = stage.lifecycle(Lifecycle::Stop);
+                }
+                return Err(CommandError::lifecycle(self.name(), "start", error));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn report(&self, position: usize) -> ExtensionReport {
+        let description = &self.compiled.description;
+        ExtensionReport {
+            name: description.name.clone(),
+            version: description.version.clone(),
+            summary: description.summary.clone(),
+            state: self.state(),
+            position,
+            group: self.group,
+            generation: self.generation,
+            hash: self.compiled.hash.to_string(),
+            file: self.file.clone(),
+            params: self.params.clone(),
+            needs: description.needs,
+            counts: self.counts(),
+        }
+    }
+
+    fn state(&self) -> State {
+        let quarantined =
+            |counters: &Arc<StageCounters>| counters.quarantined.load(Ordering::Relaxed);
+        match self.life {
+            Life::Added => State::Added,
+            Life::Stopped => State::Stopped,
+            Life::Started if self.counters.iter().any(quarantined) => State::Quarantined,
+            Life::Started => State::Started,
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let sum = |counter: fn(&StageCounters) -> &Counter| {
+            let workers = self.counters.iter();
+            workers.map(|counters| counter(counters).get()).sum()
+        };
+        Counts {
+            seen: sum(|counters| &counters.seen),
+            passed: sum(|counters| &counters.passed),
+            accepted: sum(|counters| &counters.accepted),
+            dropped: sum(|counters| &counters.dropped),
+            edited: sum(|counters| &counters.edited),
+            skipped: sum(|counters| &counters.skipped),
+            faults: sum(|counters| &counters.faults),
+        }
+    }
+}

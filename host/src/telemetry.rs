@@ -1,0 +1,144 @@
+//! What the daemon counts and logs. Written anywhere, decided by nowhere.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sends log lines to stderr, from a thread of its own so that a slow reader of
+/// stderr never holds up a packet: what it cannot take is lost. `RUST_LOG`
+/// filters; without it, `info` and above are shown. Lines are written out when
+/// the guard is dropped.
+pub fn init_log(format: LogFormat) -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .finish(std::io::stderr());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(writer)
+        .with_env_filter(filter);
+    match format {
+        LogFormat::Text => {
+            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            subscriber.with_ansi(colours).init();
+        }
+        LogFormat::Json => subscriber.json().init(),
+    }
+    guard
+}
+
+/// A number that one thread raises and others read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Raises it.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Reads it.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one extension did on one worker.
+#[derive(Debug, Default)]
+pub struct StageCounters {
+    /// Packets it was given.
+    pub seen: Counter,
+    /// Packets it let go on to the next extension.
+    pub passed: Counter,
+    /// Packets it accepted.
+    pub accepted: Counter,
+    /// Packets it dropped.
+    pub dropped: Counter,
+    /// Packets whose bytes it changed.
+    pub edited: Counter,
+    /// Packets of its group that it was not given: they were cut shorter than it
+    /// needs, or it is quarantined.
+    pub skipped: Counter,
+    /// How often it failed.
+    pub faults: Counter,
+    /// It failed in a way that it could not be started again after.
+    pub quarantined: AtomicBool,
+}
+
+/// What one worker did.
+#[derive(Debug, Default)]
+pub struct WorkerCounters {
+    /// Packets received.
+    pub received: Counter,
+    /// Packets accepted.
+    pub accepted: Counter,
+    /// Packets dropped.
+    pub dropped: Counter,
+    /// Batches received.
+    pub batches: Counter,
+}
+
+/// Lets a few events through in each period and counts the others.
+#[derive(Debug)]
+pub struct RateLimit {
+    per_period: u32,
+    period: Duration,
+    began: Instant,
+    passed: u32,
+    suppressed: u64,
+}
+
+impl RateLimit {
+    /// A limit of `per_period` events in each `period`.
+    pub fn new(per_period: u32, period: Duration) -> Self {
+        Self {
+            per_period,
+            period,
+            began: Instant::now(),
+            passed: 0,
+            suppressed: 0,
+        }
+    }
+
+    /// Whether this event may pass; if so, how many were suppressed since the
+    /// last that did.
+    pub fn pass(&mut self) -> Option<u64> {
+        if self.began.elapsed() >= self.period {
+            self.began = Instant::now();
+            self.passed = 0;
+        }
+        if self.passed >= self.per_period {
+            self.suppressed += 1;
+            return None;
+        }
+        self.passed += 1;
+        Some(std::mem::take(&mut self.suppressed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_limit_counts_what_it_suppresses() {
+        let mut limit = RateLimit::new(2, Duration::ZERO);
+        assert_eq!(limit.pass(), Some(0));
+        let mut limit = RateLimit::new(2, Duration::from_secs(3600));
+        let passes: Vec<_> = (0..5).map(|_| limit.pass()).collect();
+        assert_eq!(passes, [Some(0), Some(0), None, None, None]);
+        limit.began -= Duration::from_secs(3600);
+        assert_eq!(limit.pass(), Some(3));
+    }
+}

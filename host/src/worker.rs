@@ -1,0 +1,218 @@
+//! One thread per queue: receive a batch, adopt a new generation, evaluate,
+//! settle.
+//!
+//! **Invariant:** every received packet is settled exactly once, whatever an
+//! extension does.
+//!
+//! **Invariant:** one packet sees one generation: the mailbox is looked at
+//! between two batches only.
+//!
+//! **Invariant:** no async, compiling, file I/O or JSON here, and no lock.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use crate::chain::{Chain, Lifecycle, LifecycleError, Place, Stage, StageId};
+use crate::packet::{Batch, Links, Settlement};
+use crate::source::{PacketSource, Received, SourceError};
+use crate::telemetry::WorkerCounters;
+
+/// How long a worker that is told to end goes on deciding packets that already
+/// wait in its queue; as long again it accepts them undecided.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// One immutable build of the chain, on its way to a worker.
+pub struct Generation {
+    /// Counts up with every change.
+    pub number: u64,
+    /// The started extensions, in order.
+    pub places: Vec<Place>,
+}
+
+/// A worker's answer to a new generation.
+pub struct Adopted {
+    /// Its number.
+    pub number: u64,
+    /// The stages that it no longer has.
+    pub retired: Vec<Stage>,
+}
+
+/// An answer to a lifecycle call; `None` if the extension is not in the chain.
+pub type LifecycleAnswer = Option<Result<Option<String>, LifecycleError>>;
+
+/// What a worker finds in its mailbox.
+pub enum Order {
+    /// Go on with this generation.
+    Adopt(Generation, Sender<Adopted>),
+    /// Make a lifecycle call on a started extension.
+    Call(StageId, Lifecycle, Sender<LifecycleAnswer>),
+    /// The network devices have changed.
+    Links(Arc<Links>),
+    /// Settle what waits, and end.
+    Drain,
+}
+
+/// Why a worker ended without being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Its source failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The host's own code panicked.
+    #[error("a bug in ipqext: the evaluation panicked: {0}")]
+    Panic(String),
+}
+
+/// The thread that serves one queue.
+pub struct Worker {
+    source: Box<dyn PacketSource>,
+    mailbox: Receiver<Order>,
+    chain: Chain,
+    batch: Batch,
+    links: Arc<Links>,
+    counters: Arc<WorkerCounters>,
+    draining: bool,
+}
+
+impl Worker {
+    /// A worker with an empty chain.
+    pub fn new(
+        source: Box<dyn PacketSource>,
+        mailbox: Receiver<Order>,
+        links: Arc<Links>,
+        counters: Arc<WorkerCounters>,
+    ) -> Self {
+        Self {
+            source,
+            mailbox,
+            chain: Chain::default(),
+            batch: Batch::new(),
+            links,
+            counters,
+            draining: false,
+        }
+    }
+
+    /// Serves the queue until it is told to drain or the source ends, and hands
+    /// back the stages.
+    ///
+    /// # Errors
+    /// The source failed, or the host's own code panicked. The packets of the
+    /// batch at hand have been accepted as they came.
+    pub fn run(mut self) -> Result<Vec<Stage>, WorkerError> {
+        while !self.draining {
+            self.obey()?;
+            if self.draining || self.serve()? == Received::End {
+                break;
+            }
+        }
+        self.drain()?;
+        Ok(self.chain.into_stages())
+    }
+
+    /// Follows all orders in the mailbox.
+    fn obey(&mut self) -> Result<(), WorkerError> {
+        loop {
+            match self.mailbox.try_recv() {
+                Ok(Order::Adopt(generation, reply)) => self.adopt(generation, &reply)?,
+                Ok(Order::Call(id, call, reply)) => {
+                    let stage = self.chain.stage_mut(id);
+                    // Whoever asked may have given up waiting.
+                    let _ = reply.send(stage.map(|stage| stage.lifecycle(call)));
+                }
+                Ok(Order::Links(links)) => self.links = links,
+                Ok(Order::Drain) | Err(TryRecvError::Disconnected) => {
+                    self.draining = true;
+                    return Ok(());
+                }
+                Err(TryRecvError::Empty) => return Ok(()),
+            }
+        }
+    }
+
+    /// Widens the source, takes the new chain, then narrows the source: no stage
+    /// is called with less than it needs.
+    fn adopt(
+        &mut self,
+        generation: Generation,
+        reply: &Sender<Adopted>,
+    ) -> Result<(), SourceError> {
+        let before = self.chain.needs();
+        let incoming = generation
+            .places
+            .iter()
+            .filter_map(|place| place.incoming.as_ref());
+        let wide = incoming.fold(before, |needs, stage| needs.union(stage.needs()));
+        if wide != before {
+            self.source.configure(wide)?;
+        }
+        let retired = self.chain.rearrange(generation.places);
+        let after = self.chain.needs();
+        if after != wide {
+            self.source.configure(after)?;
+        }
+        let number = generation.number;
+        // Whoever asked may have given up waiting.
+        let _ = reply.send(Adopted { number, retired });
+        Ok(())
+    }
+
+    /// Receives, decides and settles one batch.
+    fn serve(&mut self) -> Result<Received, WorkerError> {
+        let received = self.source.recv(&mut self.batch)?;
+        if received == Received::Packets {
+            let evaluated = catch_unwind(AssertUnwindSafe(|| {
+                self.chain.evaluate(&mut self.batch, &self.links);
+            }));
+            if evaluated.is_err() {
+                self.batch.undecide();
+            }
+            self.settle()?;
+            evaluated.map_err(|panic| WorkerError::Panic(panic_text(&*panic)))?;
+        }
+        Ok(received)
+    }
+
+    fn settle(&mut self) -> Result<(), SourceError> {
+        let count = self.batch.len() as u64;
+        let entries = self.batch.entries().iter();
+        let dropped = entries.filter(|entry| entry.settlement() == Settlement::Drop);
+        let dropped = dropped.count() as u64;
+        self.counters.batches.add(1);
+        self.counters.received.add(count);
+        self.counters.dropped.add(dropped);
+        self.counters.accepted.add(count - dropped);
+        self.source.settle(&self.batch)
+    }
+
+    /// Settles what waits in the queue, for a bounded time: first by the chain,
+    /// then by accepting. The waker is called first, so that an empty queue is
+    /// told by `Woken`.
+    fn drain(&mut self) -> Result<(), WorkerError> {
+        let began = Instant::now();
+        while began.elapsed() < DRAIN {
+            self.source.waker().wake();
+            if self.serve()? != Received::Packets {
+                return Ok(());
+            }
+        }
+        while began.elapsed() < 2 * DRAIN {
+            self.source.waker().wake();
+            if self.source.recv(&mut self.batch)? != Received::Packets {
+                return Ok(());
+            }
+            self.settle()?;
+        }
+        tracing::warn!("packets still came when the queue was closed: the kernel dropped those");
+        Ok(())
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no text".to_owned())
+}

@@ -1,0 +1,77 @@
+//! Extensions, built as their authors build them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::{env, fs, io};
+
+/// The extensions that are shipped, by the names of their packages.
+const SHIPPED: [&str; 3] = ["count", "icmp-drop", "template"];
+
+/// The directory that cargo builds into, wherever CARGO_TARGET_DIR has it.
+pub fn target_dir() -> PathBuf {
+    let test = env::current_exe().expect("a running test has a path");
+    // TARGET/PROFILE/deps/TEST
+    let target = test.ancestors().nth(3);
+    target
+        .expect("cargo runs tests in TARGET/PROFILE/deps")
+        .to_owned()
+}
+
+/// The root of the workspace.
+pub fn workspace() -> &'static Path {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("the package lies in the workspace")
+}
+
+/// The output directory of the shipped extensions, just as cargo leaves it.
+pub fn shipped() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let packages = SHIPPED.iter().flat_map(|name| ["-p", name]);
+        build(&packages.collect::<Vec<_>>());
+        release_dir()
+    })
+}
+
+/// A directory with the misbehaving extensions of `extensions-wasm/hostile`.
+pub fn hostile() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        build(&["-p", "hostile", "--examples"]);
+        // Cargo keeps a second copy of each example, with a hash in its name.
+        collect_examples().expect("the examples were just built")
+    })
+}
+
+fn release_dir() -> PathBuf {
+    target_dir().join("wasm32-wasip1").join("release")
+}
+
+fn build(arguments: &[&str]) {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--target", "wasm32-wasip1"])
+        .args(arguments)
+        .current_dir(workspace())
+        .env("CARGO_TARGET_DIR", target_dir())
+        .status()
+        .expect("cargo runs the tests, so it is there");
+    assert!(status.success(), "cargo build {arguments:?} failed");
+}
+
+fn collect_examples() -> io::Result<PathBuf> {
+    let collected = target_dir().join("ipqext-tests").join("hostile");
+    fs::create_dir_all(&collected)?;
+    let sources = workspace().join("extensions-wasm/hostile/examples");
+    for source in fs::read_dir(sources)? {
+        let name = source?.path().with_extension("wasm");
+        let name = name.file_name().expect("a listed file has a name");
+        // Another test's process may do the same at this time: a name appears
+        // only with its whole content.
+        let copy = tempfile::NamedTempFile::new_in(&collected)?;
+        fs::copy(release_dir().join("examples").join(name), copy.path())?;
+        copy.persist(collected.join(name))?;
+    }
+    Ok(collected)
+}
