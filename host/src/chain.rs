@@ -114,12 +114,12 @@ pub trait Filter: Send {
     /// It failed, and has to [`recover`](Self::recover) before the next call.
     fn proc(&mut self, view: &View<'_>, decisions: &mut Vec<Decision>) -> Result<(), Fault>;
 
-    /// Throws its state away after a fault and starts over, as far as it was:
-    /// initialised, or started.
+    /// Throws its state away after a fault and starts over: initialised, and
+    /// `started` or not.
     ///
     /// # Errors
-    /// It cannot start over, and must not be called again.
-    fn recover(&mut self) -> Result<(), Fault>;
+    /// It cannot start over, and must not be called again, except to recover.
+    fn recover(&mut self, started: bool) -> Result<(), Fault>;
 
     /// Makes a lifecycle call.
     ///
@@ -143,6 +143,8 @@ pub struct Stage {
     pub group: Group,
     needs: Needs,
     filter: Box<dyn Filter>,
+    /// Whether it is to be started when it recovers.
+    started: bool,
     counters: Arc<StageCounters>,
     fault_lines: RateLimit,
 }
@@ -162,6 +164,7 @@ impl Stage {
             group: Group::All,
             needs,
             filter,
+            started: false,
             counters,
             fault_lines: RateLimit::new(FAULT_LINES_A_SECOND, Duration::from_secs(1)),
         }
@@ -178,16 +181,20 @@ impl Stage {
     /// # Errors
     /// The extension refused, or failed.
     pub fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {
+        // Whatever `stop` answers, it is stopped.
+        self.started &= call != Lifecycle::Stop;
         if self.is_quarantined() {
             if matches!(call, Lifecycle::Stop | Lifecycle::Fini) {
                 return Ok(None);
             }
-            self.filter.recover()?;
+            self.filter.recover(self.started)?;
             self.counters.quarantined.store(false, Ordering::Relaxed);
         }
         let result = self.filter.lifecycle(call);
-        if let Err(LifecycleError::Fault(fault)) = &result {
-            self.fail(fault);
+        match &result {
+            Ok(_) => self.started |= call == Lifecycle::Start,
+            Err(LifecycleError::Refused(_)) => {}
+            Err(LifecycleError::Fault(fault)) => self.fail(fault),
         }
         result
     }
@@ -262,7 +269,7 @@ impl Stage {
                 "extension failed, its packets go on without it"
             );
         }
-        if let Err(fault) = self.filter.recover() {
+        if let Err(fault) = self.filter.recover(self.started) {
             self.counters.faults.add(1);
             self.counters.quarantined.store(true, Ordering::Relaxed);
             tracing::error!(
@@ -463,3 +470,6 @@ impl Selection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,7 +193,10 @@ fn announce_queues(sources: &[Box<dyn PacketSource>]) {
             source = settings.kind,
             max_length = settings.max_length,
             fail_open = settings.fail_open,
-            "queue bound; if no rule sends packets here yet, type: \
+            "queue bound"
+        );
+        tracing::info!(
+            "if no rule sends packets there yet, type: \
              iptables -A INPUT -p icmp -j NFQUEUE --queue-num {} --queue-bypass",
             settings.queue
         );

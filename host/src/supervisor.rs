@@ -210,11 +210,13 @@ impl Supervisor {
     fn load(&self, name: &str) -> Result<(PathBuf, Compiled), CommandError> {
         let file = self.registry.find(name)?;
         let wasm = self.registry.read(&file)?;
-        let compiled = match self.runtime.compile(&wasm) {
+        let mut compiled = match self.runtime.compile(&wasm) {
             Ok(compiled) => compiled,
             Err(source) => return Err(CommandError::Invalid { file, source }),
         };
-        if canonical(&compiled.description.name) != name {
+        // From here on all that ask for it by name find it.
+        compiled.description.name = canonical(&compiled.description.name);
+        if compiled.description.name != name {
             return Err(CommandError::OtherName {
                 file,
                 wanted: name.to_owned(),

@@ -10,7 +10,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::guests;
 use crate::kernel::Namespace;
 
 /// How long a test waits for anything before it fails.
@@ -61,8 +60,9 @@ pub fn program(name: &str) -> PathBuf {
 /// A daemon that serves queue 0 of a namespace.
 pub struct Daemon {
     process: Killed,
-    dir: tempfile::TempDir,
+    socket: PathBuf,
     log: PathBuf,
+    _dir: tempfile::TempDir,
 }
 
 impl Daemon {
@@ -73,26 +73,58 @@ impl Daemon {
     /// If it ends instead; its log is shown.
     pub fn start(namespace: &Namespace, ext_dir: &Path, arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("there is room for a directory");
+        let socket = dir.path().join("control.sock");
+        Self::launch(namespace, ext_dir, arguments, &socket, dir)
+    }
+
+    /// The same with a control socket at a given place.
+    ///
+    /// # Panics
+    /// As `start`.
+    pub fn start_at(
+        namespace: &Namespace,
+        ext_dir: &Path,
+        arguments: &[&str],
+        socket: &Path,
+    ) -> Self {
+        let dir = tempfile::tempdir().expect("there is room for a directory");
+        Self::launch(namespace, ext_dir, arguments, socket, dir)
+    }
+
+    fn launch(
+        namespace: &Namespace,
+        ext_dir: &Path,
+        arguments: &[&str],
+        socket: &Path,
+        dir: tempfile::TempDir,
+    ) -> Self {
         let log = dir.path().join("log");
         let stderr = std::fs::File::create(&log).expect("the directory is ours");
         let mut command = namespace.command(program("ipqext-host"));
         command.arg("run").arg("--ext-dir").arg(ext_dir);
-        command.arg("--socket").arg(dir.path().join("control.sock"));
+        command.arg("--socket").arg(socket);
         command.args(arguments).stdout(Stdio::null()).stderr(stderr);
         command.env("RUST_LOG", "info").env("RUST_BACKTRACE", "1");
         let process = Killed(namespace.spawn(&mut command));
-        let mut daemon = Self { process, dir, log };
+        let socket = socket.to_owned();
+        let mut daemon = Self {
+            process,
+            socket,
+            log,
+            _dir: dir,
+        };
         wait_until("the daemon is ready", || {
             let ended = daemon.process.0.try_wait().expect("it is our child");
             assert!(ended.is_none(), "the daemon ended: {}", daemon.log());
-            daemon.socket().exists()
+            // A dead daemon's socket may be there before.
+            UnixStream::connect(&daemon.socket).is_ok()
         });
         daemon
     }
 
     /// Its control socket.
     pub fn socket(&self) -> PathBuf {
-        self.dir.path().join("control.sock")
+        self.socket.clone()
     }
 
     /// What it logged so far.
@@ -230,9 +262,4 @@ impl Client {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         self.line(&request.to_string())
     }
-}
-
-/// The directory of shipped extensions, as an argument.
-pub fn shipped() -> &'static Path {
-    guests::shipped()
 }

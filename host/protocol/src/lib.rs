@@ -78,7 +78,10 @@ pub struct SetGroup {
 
 /// A group: a mask of mark bits from 1 to 4294967295, or `"all"`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a group is a mask of mark bits from 1 to 4294967295, or \"all\""
+)]
 pub enum Group {
     /// Packets whose mark shares a bit with it.
     Mask(u64),

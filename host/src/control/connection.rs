@@ -99,7 +99,7 @@ async fn answer(line: &[u8], events: &Events) -> Option<Response> {
             let result = ask(command, events).await;
             id.map(|id| response::to(id, result))
         }
-        Err(refused) => Some(response::refusal(refused)),
+        Err(refused) => response::refusal(refused),
     }
 }
 

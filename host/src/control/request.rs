@@ -18,7 +18,8 @@ pub(super) struct Incoming {
 /// A line that was not understood.
 #[derive(Debug)]
 pub(super) struct Refused {
-    pub(super) id: Value,
+    /// As of [`Incoming`]; what is no request at all is told to `null`.
+    pub(super) id: Option<Value>,
     pub(super) code: i32,
     pub(super) kind: &'static str,
     pub(super) message: String,
@@ -27,7 +28,7 @@ pub(super) struct Refused {
 /// Reads a line as a JSON-RPC 2.0 request.
 pub(super) fn parse(line: &[u8]) -> Result<Incoming, Refused> {
     let value: Value = serde_json::from_slice(line).map_err(|error| Refused {
-        id: Value::Null,
+        id: Some(Value::Null),
         code: code::PARSE_ERROR,
         kind: "not-json",
         message: format!("not JSON: {error}; send one JSON object a line"),
@@ -47,7 +48,10 @@ pub(super) fn parse(line: &[u8]) -> Result<Incoming, Refused> {
         return Err(invalid("\"id\" must be a number, a string or null"));
     }
     let refused = |(code, kind, message)| Refused {
-        id: id.clone().unwrap_or_default(),
+        id: match &id {
+            None if code == code::INVALID_REQUEST => Some(Value::Null),
+            id => id.clone(),
+        },
         code,
         kind,
         message,
@@ -58,7 +62,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Incoming, Refused> {
 
 fn invalid(message: &str) -> Refused {
     Refused {
-        id: Value::Null,
+        id: Some(Value::Null),
         code: code::INVALID_REQUEST,
         kind: "invalid-request",
         message: message.to_owned(),
@@ -183,6 +187,19 @@ mod tests {
         let incoming = parse(br#"{"jsonrpc":"2.0","method":"status"}"#).unwrap();
         assert_eq!(incoming.id, None);
         let refused = parse(br#"{"jsonrpc":"2.0","id":5,"method":"x"}"#).unwrap_err();
-        assert_eq!(refused.id, json!(5));
+        assert_eq!(refused.id, Some(json!(5)));
+    }
+
+    #[test]
+    fn a_notification_has_no_id_even_if_it_cannot_be_carried_out() {
+        for line in [
+            r#"{"jsonrpc":"2.0","method":"x"}"#,
+            r#"{"jsonrpc":"2.0","method":"add","params":[]}"#,
+            r#"{"jsonrpc":"2.0","method":"group","params":{"name":"x","group":0}}"#,
+        ] {
+            assert_eq!(parse(line.as_bytes()).unwrap_err().id, None, "{line}");
+        }
+        let no_request = parse(br#"{"method":"list"}"#).unwrap_err();
+        assert_eq!(no_request.id, Some(Value::Null));
     }
 }

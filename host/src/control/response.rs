@@ -27,9 +27,10 @@ pub(super) fn to(id: Value, result: Result<Reply, CommandError>) -> Response {
     }
 }
 
-/// The response to a line that was not understood.
-pub(super) fn refusal(refused: Refused) -> Response {
-    failed(refused.id, refused.code, refused.kind, refused.message)
+/// The response to a line that was not understood; none to a notification.
+pub(super) fn refusal(refused: Refused) -> Option<Response> {
+    let id = refused.id?;
+    Some(failed(id, refused.code, refused.kind, refused.message))
 }
 
 /// The last response to a client that wrote an endless line.

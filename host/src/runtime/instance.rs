@@ -54,7 +54,10 @@ impl Guest {
 }
 
 fn begin(store: &mut Store<HostState>, deadline: Duration) {
-    store.data_mut().deadline.begin(deadline);
+    let state = store.data_mut();
+    state.deadline.begin(deadline);
+    // A guest may live with a refusal, and trap over something else later.
+    state.memory.refused = false;
     // At the next tick: the callback then looks at the CPU time. This must be
     // done before every call; armed once, the second call would trap.
     store.set_epoch_deadline(1);
@@ -205,7 +208,8 @@ impl Filter for Instance {
         Ok(())
     }
 
-    fn recover(&mut self) -> Result<(), Fault> {
+    fn recover(&mut self, started: bool) -> Result<(), Fault> {
+        self.started = started;
         let restart = |error: LifecycleError| Fault::new(FaultKind::Restart, error.to_string());
         self.guest =
             initialised(&self.compiled, &self.context, self.links.clone()).map_err(restart)?;
@@ -217,8 +221,7 @@ impl Filter for Instance {
     }
 
     fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {
-        // Whatever `stop` answers, it is stopped; whatever fails later starts over
-        // from there.
+        // Whatever `stop` answers, it is stopped.
         if call == Lifecycle::Stop {
             self.started = false;
         }

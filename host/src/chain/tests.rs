@@ -1,0 +1,908 @@
+use std::num::NonZeroU32;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::packet::{
+    Edits, Entry, HardwareAddress, Hook, MarkChange, OnFault, PacketFlags, Verdicts,
+};
+
+#[test]
+fn the_first_extension_sees_the_whole_batch_before_the_second_sees_any() {
+    let asked = Asked::default();
+    let stage = |id, name| {
+        let asked = asked.clone();
+        let notes = move |view: &View<'_>, _: &mut Vec<Decision>| {
+            let packets = view.packets.iter();
+            packets.for_each(|packet| asked.note(format!("{name}{}", packet.id)));
+            Ok(())
+        };
+        Bench::new(id, nothing()).on_proc(notes).stage
+    };
+    let mut chain = chain([stage(1, "a"), stage(2, "b")]);
+    evaluate(&mut chain, &mut batch([1, 2, 3]));
+    assert_eq!(asked.taken(), ["a1", "a2", "a3", "b1", "b2", "b3"]);
+}
+
+#[test]
+fn a_group_looks_at_the_mark_as_it_is_now() {
+    let asked = Asked::default();
+    let marks_even = Bench::new(1, drops_and_marks()).on_proc(|view, decisions| {
+        for (place, packet) in (0..).zip(view.packets) {
+            if packet.id % 2 == 0 {
+                decisions.push(marked(place, 0b100, 0b111));
+            }
+        }
+        Ok(())
+    });
+    let of_mark_4 = Bench::new(2, nothing()).group(0b100).notes_ids(&asked);
+    let of_mark_1 = Bench::new(3, nothing()).group(0b001).notes_ids(&asked);
+    let mut chain = chain([marks_even.stage, of_mark_4.stage, of_mark_1.stage]);
+
+    let mut batch = Batch::new();
+    for id in 1..=4 {
+        batch.push(packet(id, 0b001), &[]);
+    }
+    evaluate(&mut chain, &mut batch);
+    assert_eq!(asked.taken(), ["2", "4", "1", "3"]);
+    let marks: Vec<_> = batch.entries().iter().map(Entry::new_mark).collect();
+    assert_eq!(marks, [None, Some(0b100), None, Some(0b100)]);
+}
+
+#[test]
+fn what_one_extension_decided_the_next_does_not_see() {
+    let asked = Asked::default();
+    let verdicts = [
+        (Verdict::Pass, Settlement::Accept),
+        (Verdict::Accept, Settlement::Accept),
+        (Verdict::AcceptFlow, Settlement::Accept),
+        (Verdict::Drop, Settlement::Drop),
+        (Verdict::DropFlow, Settlement::Drop),
+        (Verdict::Reject, Settlement::Drop),
+    ];
+    let needs = Needs {
+        verdicts: Verdicts::all(),
+        ..nothing()
+    };
+    let decides = Bench::new(1, needs).on_proc(move |_, decisions| {
+        let each = (0..).zip(verdicts);
+        decisions.extend(each.map(|(place, (verdict, _))| decided(place, verdict)));
+        Ok(())
+    });
+    let counters = decides.counters.clone();
+    let after = Bench::new(2, nothing()).notes_ids(&asked);
+    let mut chain = chain([decides.stage, after.stage]);
+
+    let mut batch = batch(0..verdicts.len() as u32);
+    evaluate(&mut chain, &mut batch);
+    assert_eq!(asked.taken(), ["0"]);
+    let settled: Vec<_> = batch.entries().iter().map(Entry::settlement).collect();
+    assert_eq!(settled, verdicts.map(|(_, settlement)| settlement));
+    assert_eq!(tally(&counters), [6, 1, 2, 3]);
+    // All decided: nobody is called any more.
+    evaluate(&mut chain, &mut batch);
+    assert_eq!(asked.taken(), ["0"]);
+}
+
+#[test]
+fn a_mark_changes_in_its_bits_only_also_with_a_verdict() {
+    let sets = Bench::new(1, drops_and_marks()).on_proc(|_, decisions| {
+        decisions.push(Decision {
+            verdict: Verdict::Drop,
+            ..marked(0, u32::MAX, 0x0f)
+        });
+        Ok(())
+    });
+    let mut batch = Batch::new();
+    batch.push(packet(1, 0xa0), &[]);
+    evaluate(&mut chain([sets.stage]), &mut batch);
+    assert_eq!(batch.entries()[0].new_mark(), Some(0xaf));
+    assert_eq!(batch.entries()[0].settlement(), Settlement::Drop);
+}
+
+#[test]
+fn an_extension_never_sees_more_bytes_than_it_declared() {
+    let contents: [&[u8]; 4] = [b"0123456789", b"abc", b"", b"ABCDEFGH"];
+    for (snap_length, expected) in [
+        (0, ["", "", "", ""]),
+        (4, ["0123", "abc", "", "ABCD"]),
+        (8, ["01234567", "abc", "", "ABCDEFGH"]),
+        (65_535, ["0123456789", "abc", "", "ABCDEFGH"]),
+    ] {
+        let asked = Asked::default();
+        let needs = Needs {
+            snap_length,
+            ..Needs::default()
+        };
+        let reads = Bench::new(1, needs).notes_bytes(&asked);
+        let mut batch = Batch::new();
+        for bytes in contents {
+            batch.push(whole(bytes.len() as u32, bytes), bytes);
+        }
+        evaluate(&mut chain([reads.stage]), &mut batch);
+        assert_eq!(asked.taken(), expected, "with {snap_length} bytes declared");
+        // What the next extension and the kernel are told is not clipped.
+        for (entry, bytes) in batch.entries().iter().zip(contents) {
+            assert_eq!(&batch.bytes()[entry.packet.range()], bytes);
+        }
+    }
+}
+
+#[test]
+fn bytes_of_other_groups_are_not_in_the_view() {
+    let asked = Asked::default();
+    let needs = Needs {
+        snap_length: 65_535,
+        ..Needs::default()
+    };
+    let reads = Bench::new(1, needs).group(0b10).on_proc({
+        let asked = asked.clone();
+        move |view, _| {
+            asked.note(String::from_utf8_lossy(view.bytes).into_owned());
+            Ok(())
+        }
+    });
+    let mut batch = Batch::new();
+    for (mark, bytes) in [
+        (1, b"secret"),
+        (2, b"public"),
+        (1, b"hidden"),
+        (3, b"common"),
+    ] {
+        batch.push(packet(0, mark), bytes);
+    }
+    evaluate(&mut chain([reads.stage]), &mut batch);
+    assert_eq!(asked.taken(), ["publiccommon"]);
+}
+
+#[test]
+fn a_packet_cut_shorter_than_declared_is_skipped_and_counted() {
+    let asked = Asked::default();
+    let needs = Needs {
+        snap_length: 64,
+        ..Needs::default()
+    };
+    let reads = Bench::new(1, needs).notes_ids(&asked);
+    let counters = reads.counters.clone();
+    let mut batch = Batch::new();
+    for (id, captured, original) in [(1, 20, 100), (2, 20, 20), (3, 64, 100), (4, 63, 64)] {
+        let mut packet = packet(id, 0);
+        packet.original_length = original;
+        batch.push(packet, &vec![0; captured]);
+    }
+    evaluate(&mut chain([reads.stage]), &mut batch);
+    assert_eq!(asked.taken(), ["2", "3"]);
+    assert_eq!(counters.skipped.get(), 2);
+    assert_eq!(tally(&counters), [2, 2, 0, 0]);
+    let accepted = |entry: &Entry| entry.settlement() == Settlement::Accept;
+    assert!(batch.entries().iter().all(accepted));
+}
+
+/// A drop and a mark that are right, then what is wrong, in a batch of three.
+fn wrong_outcomes() -> Vec<(Needs, Vec<Decision>, FaultKind, &'static str)> {
+    use FaultKind::{InvalidDecision, Ungranted, Unsupported};
+    let needs = Needs {
+        verdicts: Verdicts::all() - Verdicts::ACCEPT - Verdicts::ACCEPT_FLOW,
+        mark_mask: 0b0011,
+        ..Needs::default()
+    };
+    let right = Decision {
+        verdict: Verdict::Drop,
+        ..marked(0, 1, 1)
+    };
+    let wrong = |decisions: &[Decision], kind, words| {
+        let outcome = [&[right], decisions].concat();
+        (needs, outcome, kind, words)
+    };
+    vec![
+        wrong(&[decided(3, Verdict::Drop)], InvalidDecision, "packet 3"),
+        wrong(
+            &[decided(u32::MAX, Verdict::Pass)],
+            InvalidDecision,
+            "packet 4294967295",
+        ),
+        wrong(&[right], InvalidDecision, "each once"),
+        wrong(
+            &[decided(2, Verdict::Drop), decided(1, Verdict::Drop)],
+            InvalidDecision,
+            "ascend",
+        ),
+        wrong(&[decided(1, Verdict::Accept)], Ungranted, "verdict accept"),
+        wrong(&[decided(1, Verdict::AcceptFlow)], Ungranted, "accept-flow"),
+        wrong(&[marked(1, 0, 0b0110)], Ungranted, "mark bits 0x4"),
+        wrong(&[decided(1, Verdict::Repeat)], Unsupported, "repeat"),
+        wrong(&[decided(1, Verdict::Stop)], Unsupported, "stop"),
+        wrong(&[decided(1, Verdict::Queue(1))], Unsupported, "queue"),
+        wrong(&[decided(1, Verdict::Hold(1))], Unsupported, "hold"),
+    ]
+}
+
+#[test]
+fn a_wrong_decision_is_a_fault_of_its_kind() {
+    for (needs, decisions, kind, words) in wrong_outcomes() {
+        let fault = check(&decisions, 3, needs).unwrap_err();
+        assert_eq!(fault.kind, kind, "{fault}");
+        assert!(fault.detail.contains(words), "{fault}");
+    }
+}
+
+#[test]
+fn after_a_wrong_decision_nothing_of_the_outcome_is_applied() {
+    for (needs, decisions, _, words) in wrong_outcomes() {
+        let asked = Asked::default();
+        let wrong = Bench::new(1, needs).on_proc(move |_, out| {
+            out.extend(&decisions);
+            Ok(())
+        });
+        let (counters, calls) = (wrong.counters.clone(), wrong.calls.clone());
+        let after = Bench::new(2, nothing()).notes_ids(&asked);
+        let mut batch = batch([1, 2, 3]);
+        evaluate(&mut chain([wrong.stage, after.stage]), &mut batch);
+
+        assert_eq!(asked.taken(), ["1", "2", "3"], "{words}");
+        for entry in batch.entries() {
+            assert_eq!(entry.settlement(), Settlement::Accept, "{words}");
+            assert_eq!(entry.new_mark(), None, "{words}");
+        }
+        assert_eq!(tally(&counters), [3, 3, 0, 0], "{words}");
+        assert_eq!(counters.faults.get(), 1, "{words}");
+        assert_eq!(calls.taken(), ["recover, stopped"], "{words}");
+    }
+}
+
+#[test]
+fn what_a_failed_call_decided_is_forgotten() {
+    let mut failing = true;
+    let fails_once = Bench::new(1, drops()).on_proc(move |_, decisions| {
+        if std::mem::take(&mut failing) {
+            decisions.push(decided(0, Verdict::Drop));
+            return Err(Fault::new(FaultKind::Trap, "on purpose"));
+        }
+        Ok(())
+    });
+    let mut chain = chain([fails_once.stage]);
+    for _ in 0..2 {
+        let mut batch = batch([1]);
+        evaluate(&mut chain, &mut batch);
+        assert_eq!(batch.entries()[0].settlement(), Settlement::Accept);
+    }
+}
+
+#[test]
+fn who_cannot_start_again_is_quarantined_until_it_is_reset_or_started() {
+    for call in [Lifecycle::Reset, Lifecycle::Start] {
+        let broken = Arc::new(AtomicBool::new(true));
+        let fails = Bench::new(1, drops()).broken_while(&broken);
+        let (counters, calls) = (fails.counters.clone(), fails.calls.clone());
+        let mut chain = chain([fails.stage]);
+
+        evaluate(&mut chain, &mut batch([1, 2]));
+        assert!(counters.quarantined.load(Ordering::Relaxed));
+        assert_eq!(
+            counters.faults.get(),
+            2,
+            "its own, and that of starting again"
+        );
+        let mut skipped = batch([3, 4, 5]);
+        evaluate(&mut chain, &mut skipped);
+        assert_eq!(skipped.entries()[0].settlement(), Settlement::Accept);
+        assert_eq!(counters.skipped.get(), 3);
+        assert_eq!(tally(&counters), [2, 2, 0, 0]);
+
+        let stage = chain.stage_mut(StageId(1)).unwrap();
+        assert!(matches!(
+            stage.lifecycle(call),
+            Err(LifecycleError::Fault(Fault {
+                kind: FaultKind::Restart,
+                ..
+            }))
+        ));
+        assert!(counters.quarantined.load(Ordering::Relaxed), "still broken");
+
+        broken.store(false, Ordering::Relaxed);
+        calls.taken();
+        let stage = chain.stage_mut(StageId(1)).unwrap();
+        stage.lifecycle(call).unwrap();
+        assert!(!counters.quarantined.load(Ordering::Relaxed));
+        assert_eq!(
+            calls.taken(),
+            ["recover, stopped".to_owned(), format!("{call:?}")]
+        );
+        evaluate(&mut chain, &mut batch([6]));
+        assert_eq!(tally(&counters), [3, 2, 0, 1]);
+        assert_eq!(counters.skipped.get(), 3);
+    }
+}
+
+#[test]
+fn a_quarantined_extension_is_not_called_to_hear_that_it_ends() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let fails = Bench::new(1, drops()).broken_while(&broken);
+    let calls = fails.calls.clone();
+    let mut chain = chain([fails.stage]);
+    evaluate(&mut chain, &mut batch([1]));
+    calls.taken();
+    let stage = chain.stage_mut(StageId(1)).unwrap();
+    assert_eq!(stage.lifecycle(Lifecycle::Stop).unwrap(), None);
+    assert_eq!(stage.lifecycle(Lifecycle::Fini).unwrap(), None);
+    assert!(calls.taken().is_empty());
+}
+
+/// It was started twice: by the recovery, which did not know of the stop, and by
+/// the start that had asked for it.
+#[test]
+fn who_was_stopped_in_quarantine_is_started_once() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let fails = Bench::new(1, drops()).broken_while(&broken);
+    let calls = fails.calls.clone();
+    let mut chain = chain([fails.stage]);
+    let stage = chain.stage_mut(StageId(1)).unwrap();
+    stage.lifecycle(Lifecycle::Start).unwrap();
+    broken.store(true, Ordering::Relaxed);
+    evaluate(&mut chain, &mut batch([1]));
+    assert_eq!(calls.taken(), ["Start", "recover, started"]);
+
+    broken.store(false, Ordering::Relaxed);
+    let stage = chain.stage_mut(StageId(1)).unwrap();
+    stage.lifecycle(Lifecycle::Stop).unwrap();
+    stage.lifecycle(Lifecycle::Start).unwrap();
+    assert_eq!(calls.taken(), ["recover, stopped", "Start"]);
+}
+
+#[test]
+fn a_fault_outside_of_packets_recovers_to_what_the_extension_was() {
+    let mut bench = Bench::new(1, nothing());
+    let calls = bench.calls.clone();
+    bench.stage.lifecycle(Lifecycle::Start).unwrap();
+    bench.fails_in_lifecycle.store(true, Ordering::Relaxed);
+    assert!(bench.stage.lifecycle(Lifecycle::Info).is_err());
+    assert!(bench.stage.lifecycle(Lifecycle::Stop).is_err());
+    let expected = [
+        "Start",
+        "Info",
+        "recover, started",
+        "Stop",
+        "recover, stopped",
+    ];
+    assert_eq!(calls.taken(), expected);
+    assert_eq!(bench.counters.faults.get(), 2);
+}
+
+#[test]
+fn a_new_generation_moves_stages_and_hands_back_the_retired() {
+    let stage = |id| Bench::new(id, nothing()).stage;
+    let place = |id, incoming| Place {
+        id: StageId(id),
+        group: Group::All,
+        incoming,
+    };
+    let mut chain = Chain::default();
+    assert!(
+        chain
+            .rearrange(vec![place(1, Some(stage(1))), place(2, Some(stage(2)))])
+            .is_empty()
+    );
+    assert_eq!(chain_ids(&chain), [1, 2]);
+
+    let retired = chain.rearrange(vec![
+        place(2, None),
+        place(3, Some(stage(3))),
+        place(1, None),
+    ]);
+    assert!(retired.is_empty());
+    assert_eq!(chain_ids(&chain), [2, 3, 1]);
+
+    let retired = chain.rearrange(vec![place(1, None)]);
+    let mut retired: Vec<_> = retired.iter().map(|stage| stage.id.0).collect();
+    retired.sort_unstable();
+    assert_eq!(retired, [2, 3]);
+
+    // A swap: the stage that stood there comes back, the new one takes its place.
+    let retired = chain.rearrange(vec![place(1, Some(stage(1)))]);
+    assert_eq!(retired.len(), 1);
+    assert_eq!(chain_ids(&chain), [1]);
+
+    // A place that nobody fills is no place.
+    assert!(
+        chain
+            .rearrange(vec![place(9, None), place(1, None)])
+            .is_empty()
+    );
+    assert_eq!(chain_ids(&chain), [1]);
+    assert_eq!(chain.into_stages().len(), 1);
+}
+
+#[test]
+fn a_new_generation_brings_the_group() {
+    let asked = Asked::default();
+    let notes = Bench::new(1, nothing()).notes_ids(&asked);
+    let mut chain = chain([notes.stage]);
+    evaluate(&mut chain, &mut batch([1]));
+    chain.rearrange(vec![Place {
+        id: StageId(1),
+        group: Group::Mask(NonZeroU32::MIN),
+        incoming: None,
+    }]);
+    evaluate(&mut chain, &mut batch([2]));
+    assert_eq!(asked.taken(), ["1"], "packet 2 has no mark");
+}
+
+#[test]
+fn a_chain_needs_what_all_its_stages_need() {
+    let of = |snap_length, verdicts, mark_mask| Needs {
+        snap_length,
+        verdicts,
+        mark_mask,
+        on_fault: OnFault::Pass,
+        ..Needs::default()
+    };
+    let small = Bench::new(1, of(40, Verdicts::DROP, 1)).stage;
+    let large = Bench::new(2, of(1500, Verdicts::ACCEPT, 2)).stage;
+    let chain = chain([small, large]);
+    assert_eq!(
+        chain.needs(),
+        of(1500, Verdicts::DROP | Verdicts::ACCEPT, 3)
+    );
+    assert_eq!(Chain::default().needs(), Needs::default());
+}
+
+/// What a filter of the property test does with a call.
+#[derive(Clone, Copy, Debug)]
+enum Mood {
+    Decides,
+    Traps,
+    RepeatsAPlace,
+    NamesAPacketTooMany,
+    GivesTooMuch,
+}
+
+#[derive(Clone, Debug)]
+struct Plan {
+    group: u32,
+    snap_length: u32,
+    /// By the number of the call.
+    moods: Vec<Mood>,
+    /// By the packet's number.
+    decisions: Vec<(Verdict, Option<MarkChange>)>,
+}
+
+impl Plan {
+    const NEEDS: Needs = Needs {
+        snap_length: 0,
+        edits: Edits::None,
+        verdicts: Verdicts::ACCEPT
+            .union(Verdicts::DROP)
+            .union(Verdicts::REJECT),
+        mark_mask: 0b111,
+        on_fault: OnFault::Pass,
+    };
+
+    fn mood(&self, call: usize) -> Mood {
+        self.moods[call % self.moods.len()]
+    }
+
+    fn decision(&self, id: u32) -> (Verdict, Option<MarkChange>) {
+        self.decisions[id as usize % self.decisions.len()]
+    }
+
+    fn group(&self) -> Group {
+        NonZeroU32::new(self.group).map_or(Group::All, Group::Mask)
+    }
+
+    fn stage(&self, id: u64) -> (Stage, Arc<StageCounters>) {
+        let (plan, mut call) = (self.clone(), 0);
+        let needs = Needs {
+            snap_length: self.snap_length,
+            ..Self::NEEDS
+        };
+        let bench = Bench::new(id, needs)
+            .group(self.group)
+            .on_proc(move |view, decisions| {
+                call += 1;
+                plan.act(call - 1, view, decisions)
+            });
+        (bench.stage, bench.counters)
+    }
+
+    fn act(
+        &self,
+        call: usize,
+        view: &View<'_>,
+        decisions: &mut Vec<Decision>,
+    ) -> Result<(), Fault> {
+        for (place, packet) in (0..).zip(view.packets) {
+            assert!(packet.captured_length <= self.snap_length);
+            // Bytes are the packet's number: a wrong offset shows.
+            assert!(
+                view.bytes[packet.range()]
+                    .iter()
+                    .all(|byte| *byte == packet.id as u8)
+            );
+            let (verdict, mark) = self.decision(packet.id);
+            decisions.push(Decision {
+                packet: place,
+                verdict,
+                mark,
+            });
+        }
+        match self.mood(call) {
+            Mood::Decides => {}
+            Mood::Traps => return Err(Fault::new(FaultKind::Trap, "planned")),
+            Mood::RepeatsAPlace => decisions.push(decided(0, Verdict::Drop)),
+            Mood::NamesAPacketTooMany => {
+                decisions.push(decided(view.packets.len() as u32, Verdict::Drop));
+            }
+            Mood::GivesTooMuch => decisions[0].verdict = Verdict::Stop,
+        }
+        Ok(())
+    }
+}
+
+fn plans() -> impl Strategy<Value = Vec<Plan>> {
+    let mood = prop_oneof![
+        3 => Just(Mood::Decides),
+        1 => Just(Mood::Traps),
+        1 => Just(Mood::RepeatsAPlace),
+        1 => Just(Mood::NamesAPacketTooMany),
+        1 => Just(Mood::GivesTooMuch),
+    ];
+    let verdict = prop_oneof![
+        4 => Just(Verdict::Pass),
+        1 => Just(Verdict::Accept),
+        1 => Just(Verdict::Drop),
+        1 => Just(Verdict::Reject),
+    ];
+    let change = (any::<u32>(), 0..8_u32).prop_map(|(value, mask)| MarkChange { value, mask });
+    let plan = (
+        0..8_u32,
+        0..40_u32,
+        prop::collection::vec(mood, 1..4),
+        prop::collection::vec((verdict, prop::option::of(change)), 1..20),
+    );
+    let plan = plan.prop_map(|(group, snap_length, moods, decisions)| Plan {
+        group,
+        snap_length,
+        moods,
+        decisions,
+    });
+    prop::collection::vec(plan, 0..5)
+}
+
+/// Mark, captured and original length.
+fn batches() -> impl Strategy<Value = Vec<Vec<(u32, u32, u32)>>> {
+    let packet = (0..8_u32, 0..40_u32, 0..40_u32);
+    let packet = packet.prop_map(|(mark, a, b)| (mark, a.min(b), a.max(b)));
+    prop::collection::vec(prop::collection::vec(packet, 1..=64), 1..4)
+}
+
+/// The chain once more, a packet at a time and as slow as it likes.
+struct Model {
+    marks: Vec<u32>,
+    settled: Vec<Option<Settlement>>,
+}
+
+/// What the model has of one extension over all batches.
+#[derive(Clone, Default)]
+struct ModelStage {
+    calls: usize,
+    skipped: u64,
+}
+
+impl Model {
+    fn visit(&mut self, plan: &Plan, packets: &[(u32, u32, u32)], stage: &mut ModelStage) {
+        let (given, cut): (Vec<usize>, Vec<usize>) = (0..packets.len())
+            .filter(|&place| {
+                self.settled[place].is_none() && plan.group().contains(self.marks[place])
+            })
+            .partition(|&place| {
+                let (_, captured, original) = packets[place];
+                captured >= plan.snap_length.min(original)
+            });
+        stage.skipped += cut.len() as u64;
+        if given.is_empty() {
+            return;
+        }
+        stage.calls += 1;
+        if !matches!(plan.mood(stage.calls - 1), Mood::Decides) {
+            return;
+        }
+        for place in given {
+            let (verdict, mark) = plan.decision(place as u32);
+            if let Some(change) = mark {
+                self.marks[place] = change.apply(self.marks[place]);
+            }
+            self.settled[place] = match verdict {
+                Verdict::Pass => None,
+                Verdict::Accept => Some(Settlement::Accept),
+                _ => Some(Settlement::Drop),
+            };
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_packet_gets_the_one_settlement_that_its_way_through_the_chain_gives(
+        plans in plans(),
+        batches in batches(),
+    ) {
+        let stages = plans.iter().zip(1..).map(|(plan, id)| plan.stage(id));
+        let (stages, counters): (Vec<_>, Vec<_>) = stages.unzip();
+        let mut chain = chain(stages);
+        let mut known = vec![ModelStage::default(); plans.len()];
+        for packets in &batches {
+            let mut batch = Batch::new();
+            for (id, &(mark, captured, original)) in (0..).zip(packets) {
+                let mut packet = packet(id, mark);
+                packet.original_length = original;
+                batch.push(packet, &vec![id as u8; captured as usize]);
+            }
+            evaluate(&mut chain, &mut batch);
+
+            let mut model = Model {
+                marks: packets.iter().map(|(mark, ..)| *mark).collect(),
+                settled: vec![None; packets.len()],
+            };
+            for (plan, known) in plans.iter().zip(&mut known) {
+                model.visit(plan, packets, known);
+            }
+            prop_assert_eq!(batch.len(), packets.len());
+            for (place, entry) in batch.entries().iter().enumerate() {
+                prop_assert_eq!(entry.packet.id, place as u32);
+                prop_assert_eq!(entry.packet.mark, model.marks[place]);
+                let expected = model.settled[place].unwrap_or(Settlement::Accept);
+                prop_assert_eq!(entry.settlement(), expected);
+            }
+        }
+        for ((plan, counters), known) in plans.iter().zip(&counters).zip(known) {
+            let [seen, passed, accepted, dropped] = tally(counters);
+            prop_assert_eq!(seen, passed + accepted + dropped);
+            prop_assert_eq!(counters.skipped.get(), known.skipped);
+            let faulty = |call: &usize| !matches!(plan.mood(*call), Mood::Decides);
+            let faults = (0..known.calls).filter(faulty);
+            prop_assert_eq!(counters.faults.get(), faults.count() as u64);
+        }
+    }
+}
+
+/// What was asked of filters, in order.
+#[derive(Clone, Default)]
+struct Asked(Arc<Mutex<Vec<String>>>);
+
+impl Asked {
+    fn note(&self, what: String) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(what);
+    }
+
+    fn taken(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+type Proc = Box<dyn FnMut(&View<'_>, &mut Vec<Decision>) -> Result<(), Fault> + Send>;
+
+/// A filter that does what a closure says.
+struct Scripted {
+    proc: Proc,
+    broken: Arc<AtomicBool>,
+    fails_in_lifecycle: Arc<AtomicBool>,
+    calls: Asked,
+}
+
+impl Filter for Scripted {
+    fn proc(&mut self, view: &View<'_>, decisions: &mut Vec<Decision>) -> Result<(), Fault> {
+        (self.proc)(view, decisions)
+    }
+
+    fn recover(&mut self, started: bool) -> Result<(), Fault> {
+        let state = if started { "started" } else { "stopped" };
+        self.calls.note(format!("recover, {state}"));
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(Fault::new(FaultKind::Restart, "it stays broken"));
+        }
+        Ok(())
+    }
+
+    fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {
+        self.calls.note(format!("{call:?}"));
+        if self.fails_in_lifecycle.load(Ordering::Relaxed) {
+            return Err(Fault::new(FaultKind::Trap, "on purpose").into());
+        }
+        Ok(None)
+    }
+}
+
+/// A stage under test, with the ends that the test holds.
+struct Bench {
+    stage: Stage,
+    counters: Arc<StageCounters>,
+    calls: Asked,
+    fails_in_lifecycle: Arc<AtomicBool>,
+}
+
+impl Bench {
+    /// A stage whose filter passes all.
+    fn new(id: u64, needs: Needs) -> Self {
+        let counters = Arc::<StageCounters>::default();
+        let calls = Asked::default();
+        let fails_in_lifecycle = Arc::new(AtomicBool::new(false));
+        let filter = Scripted {
+            proc: Box::new(|_, _| Ok(())),
+            broken: Arc::default(),
+            fails_in_lifecycle: fails_in_lifecycle.clone(),
+            calls: calls.clone(),
+        };
+        let name = format!("stage-{id}").into();
+        let stage = Stage::new(StageId(id), name, needs, Box::new(filter), counters.clone());
+        Self {
+            stage,
+            counters,
+            calls,
+            fails_in_lifecycle,
+        }
+    }
+
+    fn with(mut self, broken: &Arc<AtomicBool>, proc: Proc) -> Self {
+        self.stage.filter = Box::new(Scripted {
+            proc,
+            broken: broken.clone(),
+            fails_in_lifecycle: self.fails_in_lifecycle.clone(),
+            calls: self.calls.clone(),
+        });
+        self
+    }
+
+    fn on_proc(
+        self,
+        proc: impl FnMut(&View<'_>, &mut Vec<Decision>) -> Result<(), Fault> + Send + 'static,
+    ) -> Self {
+        self.with(&Arc::default(), Box::new(proc))
+    }
+
+    /// A filter that fails while it is broken, and then drops all.
+    fn broken_while(self, broken: &Arc<AtomicBool>) -> Self {
+        let fails = broken.clone();
+        let proc = move |view: &View<'_>, decisions: &mut Vec<Decision>| {
+            if fails.load(Ordering::Relaxed) {
+                return Err(Fault::new(FaultKind::Trap, "broken"));
+            }
+            let places = 0..view.packets.len() as u32;
+            decisions.extend(places.map(|place| decided(place, Verdict::Drop)));
+            Ok(())
+        };
+        self.with(broken, Box::new(proc))
+    }
+
+    /// Passes all, and notes each packet's number.
+    fn notes_ids(self, asked: &Asked) -> Self {
+        let asked = asked.clone();
+        self.on_proc(move |view, _| {
+            let packets = view.packets.iter();
+            packets.for_each(|packet| asked.note(packet.id.to_string()));
+            Ok(())
+        })
+    }
+
+    /// Passes all, and notes each packet's bytes.
+    fn notes_bytes(self, asked: &Asked) -> Self {
+        let asked = asked.clone();
+        self.on_proc(move |view, _| {
+            for packet in view.packets {
+                let bytes = &view.bytes[packet.range()];
+                asked.note(String::from_utf8_lossy(bytes).into_owned());
+            }
+            Ok(())
+        })
+    }
+
+    /// With a mask of 0, all packets.
+    fn group(mut self, mask: u32) -> Self {
+        self.stage.group = NonZeroU32::new(mask).map_or(Group::All, Group::Mask);
+        self
+    }
+}
+
+fn chain(stages: impl IntoIterator<Item = Stage>) -> Chain {
+    let mut chain = Chain::default();
+    let places = stages.into_iter().map(|stage| Place {
+        id: stage.id,
+        group: stage.group,
+        incoming: Some(stage),
+    });
+    chain.rearrange(places.collect());
+    chain
+}
+
+fn chain_ids(chain: &Chain) -> Vec<u64> {
+    chain.stages.iter().map(|stage| stage.id.0).collect()
+}
+
+fn evaluate(chain: &mut Chain, batch: &mut Batch) {
+    chain.evaluate(batch, &Arc::default());
+}
+
+/// Seen, passed, accepted, dropped.
+fn tally(counters: &StageCounters) -> [u64; 4] {
+    let StageCounters {
+        seen,
+        passed,
+        accepted,
+        dropped,
+        ..
+    } = counters;
+    [seen, passed, accepted, dropped].map(|counter| counter.get())
+}
+
+fn nothing() -> Needs {
+    Needs::default()
+}
+
+fn drops() -> Needs {
+    Needs {
+        verdicts: Verdicts::DROP,
+        ..Needs::default()
+    }
+}
+
+fn drops_and_marks() -> Needs {
+    Needs {
+        verdicts: Verdicts::DROP,
+        mark_mask: u32::MAX,
+        ..Needs::default()
+    }
+}
+
+fn decided(packet: u32, verdict: Verdict) -> Decision {
+    Decision {
+        packet,
+        verdict,
+        mark: None,
+    }
+}
+
+fn marked(packet: u32, value: u32, mask: u32) -> Decision {
+    Decision {
+        packet,
+        verdict: Verdict::Pass,
+        mark: Some(MarkChange { value, mask }),
+    }
+}
+
+fn batch(ids: impl IntoIterator<Item = u32>) -> Batch {
+    let mut batch = Batch::new();
+    for id in ids {
+        batch.push(packet(id, 0), &[]);
+    }
+    batch
+}
+
+/// A packet whose bytes are all there.
+fn whole(id: u32, bytes: &[u8]) -> Packet {
+    let mut packet = packet(id, 0);
+    packet.original_length = bytes.len() as u32;
+    packet
+}
+
+fn packet(id: u32, mark: u32) -> Packet {
+    Packet {
+        id,
+        mark,
+        arrived_ns: 0,
+        in_link: 0,
+        out_link: 0,
+        hardware_address: HardwareAddress::default(),
+        hook: Hook::Input,
+        protocol: 0x0800,
+        flags: PacketFlags::empty(),
+        offset: 0,
+        captured_length: 0,
+        original_length: 0,
+    }
+}

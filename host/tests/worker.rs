@@ -1,0 +1,372 @@
+//! The worker over a queue in memory: whatever happens, every packet is settled
+//! exactly once, in order.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use ipqext_host::chain::{
+    Fault, FaultKind, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, View,
+};
+use ipqext_host::packet::{Decision, Group, MarkChange, Needs, Settlement, Verdict, Verdicts};
+use ipqext_host::source::PacketSource;
+use ipqext_host::source::memory::{MemoryQueue, Settled, memory};
+use ipqext_host::telemetry::{StageCounters, WorkerCounters};
+use ipqext_host::worker::{Adopted, Generation, LifecycleAnswer, Order, Worker, WorkerError};
+use ipqext_tests::programs::PATIENCE;
+use proptest::prelude::*;
+
+use packets::packet;
+
+mod packets;
+
+#[test]
+fn a_queue_that_ends_is_served_to_its_last_packet() {
+    let bench = Bench::new();
+    bench.push(1..=200);
+    bench.queue.end();
+    let (settled, result) = bench.join(200);
+    assert_eq!(ids(&settled), (1..=200).collect::<Vec<_>>());
+    assert!(result.is_ok());
+}
+
+#[test]
+fn a_worker_that_is_told_to_drain_first_settles_what_waits() {
+    let bench = Bench::new();
+    bench.adopt(1, vec![place(1, drops(), |_| Verdict::Drop)]);
+    bench.push(1..=500);
+    bench.order(Order::Drain);
+    let (settled, result) = bench.join(500);
+    assert_eq!(ids(&settled), (1..=500).collect::<Vec<_>>());
+    let dropped = |settled: &Settled| settled.settlement == Settlement::Drop;
+    assert!(settled.iter().all(dropped), "the chain decided these too");
+    let stages = result.unwrap();
+    assert_eq!(stages.len(), 1, "the stages are handed back");
+}
+
+#[test]
+fn an_idle_worker_adopts_at_once() {
+    let bench = Bench::new();
+    for number in 1..=3 {
+        let adopted = bench.adopt(number, Vec::new());
+        assert_eq!(adopted.number, number);
+    }
+    bench.order(Order::Drain);
+    bench.join(0).1.unwrap();
+}
+
+#[test]
+fn the_source_is_widened_before_a_start_and_narrowed_after_a_stop() {
+    let needs = |snap_length, verdicts| Needs {
+        snap_length,
+        verdicts,
+        ..Needs::default()
+    };
+    let small = needs(40, Verdicts::DROP);
+    let large = needs(1500, Verdicts::ACCEPT);
+    let both = needs(1500, Verdicts::DROP | Verdicts::ACCEPT);
+    let bench = Bench::new();
+    let pass = |_| Verdict::Pass;
+
+    bench.adopt(1, vec![place(1, small, pass)]);
+    assert_eq!(bench.queue.configured(), [small]);
+    bench.adopt(2, vec![known(1), place(2, large, pass)]);
+    assert_eq!(bench.queue.configured(), [small, both]);
+    bench.adopt(3, vec![known(2), known(1)]);
+    assert_eq!(bench.queue.configured().len(), 2, "nothing to set up");
+    let adopted = bench.adopt(4, vec![known(1)]);
+    assert_eq!(adopted.retired[0].id, StageId(2));
+    assert_eq!(bench.queue.configured(), [small, both, small]);
+    // One goes as another comes: never less than the both need.
+    bench.adopt(5, vec![place(2, large, pass)]);
+    assert_eq!(bench.queue.configured(), [small, both, small, both, large]);
+
+    bench.order(Order::Drain);
+    bench.join(0).1.unwrap();
+}
+
+#[test]
+fn a_lifecycle_call_reaches_the_started_extension_only() {
+    let bench = Bench::new();
+    bench.adopt(1, vec![place(1, drops(), |_| Verdict::Drop)]);
+    let answer = bench.call(StageId(1), Lifecycle::Info);
+    assert_eq!(answer.unwrap().unwrap().as_deref(), Some("0 packets"));
+    bench.push(1..=3);
+    bench.queue.take_settled(3);
+    let answer = bench.call(StageId(1), Lifecycle::Info);
+    assert_eq!(answer.unwrap().unwrap().as_deref(), Some("3 packets"));
+    assert!(bench.call(StageId(2), Lifecycle::Info).is_none());
+    bench.order(Order::Drain);
+    bench.join(0).1.unwrap();
+}
+
+/// A panic in our own code: the worker ends with an error, and the packets of the
+/// batch are accepted as they came.
+#[test]
+fn a_panic_of_the_host_leaves_no_packet_unsettled() {
+    let bench = Bench::new();
+    let marks = Needs {
+        mark_mask: 1,
+        ..drops()
+    };
+    bench.adopt(
+        1,
+        vec![
+            place(1, marks, |_| Verdict::Drop),
+            place(2, drops(), |_| panic!("on purpose")),
+        ],
+    );
+    // The first two are decided when the third panics.
+    let mut packets: Vec<_> = (1..=3).map(|id| packet(id, Vec::new())).collect();
+    packets[2].0.mark = UNTOUCHED;
+    bench.queue.push(packets);
+    let (settled, result) = bench.join(3);
+    assert_eq!(ids(&settled), [1, 2, 3]);
+    for settled in settled {
+        assert_eq!(settled.settlement, Settlement::Accept);
+        assert_eq!(settled.mark, None);
+    }
+    match result {
+        Err(WorkerError::Panic(text)) => assert_eq!(text, "on purpose"),
+        other => panic!("{:?}", other.map(|stages| stages.len())),
+    }
+}
+
+/// Packets with this mark are left alone by the filters of this file.
+const UNTOUCHED: u32 = 0x8000_0000;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(u8),
+    /// A generation with these extensions.
+    Adopt(Vec<u8>),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (1..200_u8).prop_map(Step::Push),
+        1 => prop::sample::subsequence(vec![0, 1, 2], 0..=3)
+            .prop_shuffle()
+            .prop_map(Step::Adopt),
+    ];
+    prop::collection::vec(step, 1..12)
+}
+
+/// Three extensions: one faults often, one drops, one accepts.
+fn erratic(number: u8) -> impl FnMut(u32) -> Verdict + Send + 'static {
+    move |id| match (number, id % 7) {
+        (0, 3) => Verdict::Stop,
+        (1, 1 | 2) => Verdict::Drop,
+        (2, 2 | 4) => Verdict::Accept,
+        _ => Verdict::Pass,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_packet_is_settled_exactly_once_and_in_order(steps in steps()) {
+        let bench = Bench::new();
+        let needs = Needs {
+            verdicts: Verdicts::DROP | Verdicts::ACCEPT,
+            mark_mask: 1,
+            ..Needs::default()
+        };
+        let mut idle: Vec<_> = (0..3).map(|number| {
+            let (stage, counters) = stage(number.into(), needs, erratic(number));
+            (Some(stage), counters)
+        }).collect();
+        let mut pushed = 0;
+        for (generation, step) in (1..).zip(steps) {
+            match step {
+                Step::Push(count) => {
+                    bench.push(pushed..pushed + u32::from(count));
+                    pushed += u32::from(count);
+                }
+                Step::Adopt(numbers) => {
+                    let places = numbers.iter().map(|&number| Place {
+                        incoming: idle[number as usize].0.take(),
+                        ..known(number.into())
+                    });
+                    let adopted = bench.adopt(generation, places.collect());
+                    prop_assert_eq!(adopted.number, generation);
+                    for stage in adopted.retired {
+                        let home = stage.id.0 as usize;
+                        idle[home].0 = Some(stage);
+                    }
+                }
+            }
+        }
+        bench.order(Order::Drain);
+        let counters = bench.counters.clone();
+        let (settled, result) = bench.join(pushed as usize);
+        prop_assert!(result.is_ok());
+        prop_assert_eq!(ids(&settled), (0..pushed).collect::<Vec<_>>());
+
+        let dropped = settled.iter().filter(|settled| settled.settlement == Settlement::Drop);
+        let dropped = dropped.count() as u64;
+        prop_assert_eq!(counters.received.get(), u64::from(pushed));
+        prop_assert_eq!(counters.dropped.get(), dropped);
+        prop_assert_eq!(counters.accepted.get(), u64::from(pushed) - dropped);
+        prop_assert_eq!(idle[1].1.dropped.get(), dropped);
+        for (_, counters) in &idle {
+            let ends = [&counters.passed, &counters.accepted, &counters.dropped];
+            let ended: u64 = ends.map(|counter| counter.get()).iter().sum();
+            prop_assert_eq!(counters.seen.get(), ended);
+        }
+    }
+}
+
+/// A worker on a thread, and all that is held of it from outside.
+struct Bench {
+    queue: MemoryQueue,
+    mailbox: Sender<Order>,
+    waker: std::task::Waker,
+    counters: Arc<WorkerCounters>,
+    thread: JoinHandle<Result<Vec<Stage>, WorkerError>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (queue, source) = memory();
+        let (mailbox, orders) = channel();
+        let counters = Arc::<WorkerCounters>::default();
+        let waker = source.waker();
+        let worker = Worker::new(Box::new(source), orders, Arc::default(), counters.clone());
+        Self {
+            queue,
+            mailbox,
+            waker,
+            counters,
+            thread: std::thread::spawn(move || worker.run()),
+        }
+    }
+
+    fn push(&self, ids: impl IntoIterator<Item = u32>) {
+        self.queue
+            .push(ids.into_iter().map(|id| packet(id, Vec::new())));
+    }
+
+    fn order(&self, order: Order) {
+        self.mailbox.send(order).expect("the worker lives");
+        self.waker.wake_by_ref();
+    }
+
+    fn adopt(&self, number: u64, places: Vec<Place>) -> Adopted {
+        let (reply, answer) = channel();
+        self.order(Order::Adopt(Generation { number, places }, reply));
+        wait(&answer)
+    }
+
+    fn call(&self, id: StageId, call: Lifecycle) -> LifecycleAnswer {
+        let (reply, answer) = channel();
+        self.order(Order::Call(id, call, reply));
+        wait(&answer)
+    }
+
+    /// Waits for the worker's end, and takes what it settled: exactly so many.
+    fn join(self, count: usize) -> (Vec<Settled>, Result<Vec<Stage>, WorkerError>) {
+        let result = self.thread.join().expect("a worker does not panic");
+        assert_eq!(self.counters.received.get(), count as u64);
+        (self.queue.take_settled(count), result)
+    }
+}
+
+fn wait<T>(answer: &Receiver<T>) -> T {
+    answer.recv_timeout(PATIENCE).expect("the worker answers")
+}
+
+/// Gives each packet the verdict of a function, and sets bit 0 of its mark if it
+/// may.
+struct Decider<F> {
+    needs: Needs,
+    verdict: F,
+    seen: usize,
+}
+
+impl<F: FnMut(u32) -> Verdict + Send> Filter for Decider<F> {
+    fn proc(&mut self, view: &View<'_>, decisions: &mut Vec<Decision>) -> Result<(), Fault> {
+        self.seen += view.packets.len();
+        for (place, packet) in (0..).zip(view.packets) {
+            if packet.mark == UNTOUCHED {
+                continue;
+            }
+            let mask = self.needs.mark_mask;
+            decisions.push(Decision {
+                packet: place,
+                verdict: Verdict::Pass,
+                mark: Some(MarkChange { value: 1, mask }),
+            });
+        }
+        for decision in decisions {
+            let id = view.packets[decision.packet as usize].id;
+            decision.verdict = (self.verdict)(id);
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, _started: bool) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {
+        if call == Lifecycle::Info {
+            return Ok(Some(format!("{} packets", self.seen)));
+        }
+        Err(Fault::new(FaultKind::Trap, "nobody should ask").into())
+    }
+}
+
+fn stage(
+    id: u64,
+    needs: Needs,
+    verdict: impl FnMut(u32) -> Verdict + Send + 'static,
+) -> (Stage, Arc<StageCounters>) {
+    let filter = Decider {
+        needs,
+        verdict,
+        seen: 0,
+    };
+    let counters = Arc::<StageCounters>::default();
+    let stage = Stage::new(
+        StageId(id),
+        "decider".into(),
+        needs,
+        Box::new(filter),
+        counters.clone(),
+    );
+    (stage, counters)
+}
+
+/// A place with a new stage.
+fn place(id: u64, needs: Needs, verdict: impl FnMut(u32) -> Verdict + Send + 'static) -> Place {
+    Place {
+        incoming: Some(stage(id, needs, verdict).0),
+        ..known(id)
+    }
+}
+
+/// A place whose stage the worker has.
+fn known(id: u64) -> Place {
+    Place {
+        id: StageId(id),
+        group: Group::All,
+        incoming: None,
+    }
+}
+
+fn drops() -> Needs {
+    Needs {
+        verdicts: Verdicts::DROP,
+        ..Needs::default()
+    }
+}
+
+fn ids(settled: &[Settled]) -> Vec<u32> {
+    settled.iter().map(|settled| settled.id).collect()
+}

@@ -1,0 +1,44 @@
+# Sourced by the scripts here: finds or installs what they need.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+# rustup puts cargo here, and a login shell's profile may not have been read.
+[[ -d ${CARGO_HOME:-$HOME/.cargo}/bin ]] && PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+# iptables and ip are in these, which an ordinary user's PATH may lack.
+PATH=$PATH:/usr/sbin:/sbin
+export PATH
+
+die() {
+  printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+  exit 1
+}
+
+# need_tools COMMAND:PACKAGE...: installs the Debian packages of missing commands
+# when root, else says which to install.
+need_tools() {
+  local pair missing=()
+  for pair in "$@"; do
+    command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+  done
+  ((${#missing[@]})) || return 0
+  if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+    die "missing: ${missing[*]}. Install them, on Debian and Ubuntu with: sudo apt-get install ${missing[*]}"
+  fi
+  echo "installing ${missing[*]} ..."
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"; } \
+    >/dev/null 2>&1 || die "apt-get install ${missing[*]} failed; run it by hand to see why"
+}
+
+# need_rust: makes sure of cargo and of the target that extensions are built for.
+need_rust() {
+  command -v cargo >/dev/null ||
+    die "cargo is missing; install Rust with rustup, see https://rustup.rs"
+  command -v cc >/dev/null || need_tools cc:gcc
+  cd "$root" || exit 1
+  command -v rustup >/dev/null || return 0
+  # rust-toolchain.toml names them too, but rustup adds them by itself only when
+  # it installs the toolchain.
+  rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
+  rustup component list --installed | grep -q '^clippy' || rustup component add clippy rustfmt
+}

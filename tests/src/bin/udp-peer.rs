@@ -1,0 +1,77 @@
+//! `udp-peer COUNT WINDOW`: sends COUNT numbered UDP packets over the loopback to
+//! its own port 9999, with at most WINDOW of them unanswered, and says how many
+//! arrived. Prints `sent N` when all are sent and `received N` at the end, which
+//! is when all arrived or none has for a while.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// How long it waits for one more packet.
+const SILENCE: Duration = Duration::from_secs(5);
+
+fn main() -> anyhow::Result<()> {
+    let numbers: Vec<u32> = std::env::args()
+        .skip(1)
+        .map(|argument| argument.parse())
+        .collect::<Result<_, _>>()?;
+    let [count, window] = numbers[..] else {
+        anyhow::bail!("usage: udp-peer COUNT WINDOW");
+    };
+    let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 9999))?;
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    sender.connect((Ipv4Addr::LOCALHOST, 9999))?;
+
+    let mut arrivals = Arrivals::new(receiver, count)?;
+    for number in 0..count {
+        while number - arrivals.count >= window {
+            if !arrivals.wait()? {
+                break;
+            }
+        }
+        sender.send(&number.to_be_bytes())?;
+    }
+    println!("sent {count}");
+    std::io::stdout().flush()?;
+    while arrivals.count < count && arrivals.wait()? {}
+    println!("received {}", arrivals.count);
+    Ok(())
+}
+
+/// Counts packets, each number once.
+struct Arrivals {
+    receiver: UdpSocket,
+    seen: Vec<bool>,
+    count: u32,
+}
+
+impl Arrivals {
+    fn new(receiver: UdpSocket, expected: u32) -> std::io::Result<Self> {
+        receiver.set_read_timeout(Some(Duration::from_millis(100)))?;
+        Ok(Self {
+            receiver,
+            seen: vec![false; expected as usize],
+            count: 0,
+        })
+    }
+
+    /// Waits for one more packet; false after a silence.
+    fn wait(&mut self) -> std::io::Result<bool> {
+        let began = Instant::now();
+        let mut bytes = [0; 4];
+        while began.elapsed() < SILENCE {
+            match self.receiver.recv(&mut bytes) {
+                Ok(_) => {
+                    let number = u32::from_be_bytes(bytes) as usize;
+                    if !std::mem::replace(&mut self.seen[number], true) {
+                        self.count += 1;
+                        return Ok(true);
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,101 @@
+//! An extension's bug costs nobody else anything.
+
+use ipqext_tests::guests;
+use ipqext_tests::kernel::namespace;
+use ipqext_tests::programs::{Daemon, program};
+
+use crate::{queue_icmp, queue_udp};
+
+#[test]
+fn ten_thousand_packets_pass_one_that_panics_and_one_that_loops() {
+    let Some(net) = namespace("ten_thousand_packets_pass_one_that_panics_and_one_that_loops")
+    else {
+        return;
+    };
+    let arguments = ["--start", "panics", "--start", "loops-hundredth"];
+    let mut daemon = Daemon::start(&net, guests::hostile(), &arguments);
+    queue_udp(&net);
+    let peer = program("udp-peer");
+    let output = net.run(&format!("{} 10000 100", peer.display()));
+    assert_eq!(output, "sent 10000\nreceived 10000\n");
+    assert!(daemon.lives());
+
+    let panics = daemon.listed("panics");
+    let batches = daemon.json("status")["queues"][0]["packets"]["batches"].clone();
+    assert_eq!(panics["packets"]["seen"], 10_000);
+    assert_eq!(panics["packets"]["passed"], 10_000);
+    assert_eq!(panics["faults"], batches, "one a batch");
+    let loops = daemon.listed("loops-hundredth");
+    assert_eq!(loops["packets"]["seen"], 10_000);
+    assert_eq!(loops["faults"], 100, "the kernel numbers packets from 1");
+
+    let log = daemon.log();
+    assert!(
+        log.contains("is too much"),
+        "the panic's text is told: {log}"
+    );
+    assert!(
+        log.contains("10 ms of CPU time"),
+        "the deadline is told: {log}"
+    );
+    assert!(log.lines().count() < 1000, "the log is bounded: {log}");
+}
+
+#[test]
+fn others_keep_their_verdicts_beside_one_that_fails() {
+    let Some(net) = namespace("others_keep_their_verdicts_beside_one_that_fails") else {
+        return;
+    };
+    let arguments = ["--start", "panics", "--start", "drops-all"];
+    let daemon = Daemon::start(&net, guests::hostile(), &arguments);
+    queue_icmp(&net);
+    assert_eq!(net.ping(3, "127.0.0.1"), 0);
+    assert_eq!(daemon.listed("drops-all")["packets"]["dropped"], 3);
+    daemon.ipqext("delete drops-all");
+    assert_eq!(net.ping(3, "127.0.0.1"), 3);
+}
+
+#[test]
+fn one_that_sleeps_holds_up_nothing() {
+    let Some(net) = namespace("one_that_sleeps_holds_up_nothing") else {
+        return;
+    };
+    let daemon = Daemon::start(&net, guests::hostile(), &["--start", "sleeps"]);
+    queue_icmp(&net);
+    // It asks for a minute; a ping has half a second.
+    assert_eq!(net.ping(3, "127.0.0.1"), 3);
+    assert_eq!(daemon.listed("sleeps")["faults"], 0);
+}
+
+#[test]
+fn a_daemon_commanded_under_traffic_loses_no_packet() {
+    let Some(net) = namespace("a_daemon_commanded_under_traffic_loses_no_packet") else {
+        return;
+    };
+    let daemon = Daemon::start(&net, guests::shipped(), &["--start", "template"]);
+    queue_udp(&net);
+    let mut command = net.command(program("udp-peer"));
+    command
+        .args(["30000", "100"])
+        .stdout(std::process::Stdio::piped());
+    let mut peer = ipqext_tests::programs::Killed(net.spawn(&mut command));
+    let mut commands = 0;
+    while peer.0.try_wait().expect("it is our child").is_none() {
+        for line in [
+            "add count",
+            "start count",
+            "group count 1",
+            "stop count",
+            "delete count",
+        ] {
+            daemon.ipqext(line);
+            commands += 1;
+        }
+    }
+    let mut output = String::new();
+    let stdout = peer.0.stdout.as_mut().expect("it is piped");
+    std::io::Read::read_to_string(stdout, &mut output).expect("it is text");
+    assert_eq!(output, "sent 30000\nreceived 30000\n");
+    assert!(commands > 0, "the traffic ended too soon to say anything");
+    assert_eq!(daemon.listed("template")["packets"]["seen"], 30_000);
+}
