@@ -266,7 +266,7 @@ impl Stage {
                 kind = fault.kind.name(),
                 error = fault.detail,
                 suppressed,
-                "extension failed, its packets go on without it"
+                "extension failed and starts over; packets of the call go on without it"
             );
         }
         if let Err(fault) = self.filter.recover(self.started) {

@@ -113,9 +113,12 @@ pub enum ClientError {
         /// How.
         source: io::Error,
     },
-    /// The daemon refused. With `--json` this is the error object.
+    /// The daemon refused.
     #[error("{0}")]
     Refused(String),
+    /// The daemon refused, and the caller wants its error object.
+    #[error("{0}")]
+    RefusedJson(String),
     /// What answered is no daemon of this version.
     #[error("the daemon's response cannot be read: {0}")]
     Garbled(#[from] serde_json::Error),
@@ -139,12 +142,11 @@ pub fn run(cli: Cli) -> Result<String, ClientError> {
     let command = command(cli.command);
     let response = exchange(&path, &Request::new(1, command.clone()))?;
     if let Some(error) = response.error {
-        let text = if cli.json {
-            serde_json::to_string(&error)?
+        return Err(if cli.json {
+            ClientError::RefusedJson(serde_json::to_string(&error)?)
         } else {
-            error.message
-        };
-        return Err(ClientError::Refused(text));
+            ClientError::Refused(error.message)
+        });
     }
     let result = response.result.unwrap_or(Value::Null);
     if cli.json {

@@ -40,7 +40,7 @@ pub enum ControlError {
     #[error("control socket {}: there is a file of this name, which is no socket; remove it", .0.display())]
     NotASocket(PathBuf),
     /// The system refuses.
-    #[error("control socket {}: {source}", path.display())]
+    #[error("control socket {}", path.display())]
     Io {
         /// Where.
         path: PathBuf,

@@ -151,24 +151,14 @@ impl Supervisor {
     }
 
     fn act(&mut self, name: &str, action: Action) -> Result<Reply, CommandError> {
-        if action == Action::Help {
-            return self.help(name);
-        }
-        let place = self.place_of(name)?;
         match action {
             Action::Help => self.help(name),
-            Action::Delete => self.delete(place),
-            Action::Group(group) => self.group(place, group),
-            Action::Start => self.start(place),
-            Action::Stop => self.stop(place),
-            Action::Reset => {
-                self.ask(place, Lifecycle::Reset)?;
-                Ok(self.report(place))
-            }
-            Action::Info => Ok(Reply::Texts {
-                name: name.to_owned(),
-                texts: self.ask(place, Lifecycle::Info)?,
-            }),
+            Action::Delete => self.delete(self.place_of(name)?),
+            Action::Group(group) => self.group(self.place_of(name)?, group),
+            Action::Start => self.start(self.place_of(name)?),
+            Action::Stop => self.stop(self.place_of(name)?),
+            Action::Reset => self.reset(self.place_of(name)?),
+            Action::Info => self.info(self.place_of(name)?),
         }
     }
 
@@ -276,6 +266,17 @@ impl Supervisor {
         Ok(self.report(place))
     }
 
+    fn reset(&mut self, place: usize) -> Result<Reply, CommandError> {
+        self.ask(place, "reset", Lifecycle::Reset)?;
+        Ok(self.report(place))
+    }
+
+    fn info(&mut self, place: usize) -> Result<Reply, CommandError> {
+        let texts = self.ask(place, "info", Lifecycle::Info)?;
+        let name = self.extensions[place].name().to_owned();
+        Ok(Reply::Texts { name, texts })
+    }
+
     fn help(&mut self, name: &str) -> Result<Reply, CommandError> {
         let help = match self.place_of(name) {
             Ok(place) => self.extensions[place].compiled.help(),
@@ -289,11 +290,12 @@ impl Supervisor {
     }
 
     /// Makes a lifecycle call on every instance, wherever it is.
-    fn ask(&mut self, place: usize, call: Lifecycle) -> Result<Vec<Option<String>>, CommandError> {
-        let name = match call {
-            Lifecycle::Reset => "reset",
-            _ => "info",
-        };
+    fn ask(
+        &mut self,
+        place: usize,
+        name: &'static str,
+        call: Lifecycle,
+    ) -> Result<Vec<Option<String>>, CommandError> {
         let extension = &mut self.extensions[place];
         if extension.life != Life::Started || self.crew.is_empty() {
             return extension.call_idle(name, call);

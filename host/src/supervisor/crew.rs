@@ -54,6 +54,19 @@ impl Member {
     }
 }
 
+/// Tells of a worker's end, also when its thread panics.
+struct Farewell {
+    number: u32,
+    events: Events,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // With the daemon ending there may be nobody to tell.
+        let _ = self.events.send(Event::WorkerEnded(self.number));
+    }
+}
+
 /// All workers.
 #[derive(Default)]
 pub(super) struct Crew(Vec<Member>);
@@ -80,11 +93,10 @@ impl Crew {
         // The receiver is in hand: this cannot fail.
         let _ = mailbox.send(Order::Adopt(first, adopted));
         let worker = Worker::new(source, orders, links, counters.clone());
+        let farewell = Farewell { number, events };
         let serve = move || {
-            let result = worker.run();
-            // With the daemon ending there may be nobody to tell.
-            let _ = events.send(Event::WorkerEnded(number));
-            result
+            let _farewell = farewell;
+            worker.run()
         };
         let thread = std::thread::Builder::new()
             .name(format!("ipqext-queue-{}", settings.queue))
