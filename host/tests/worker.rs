@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
 
 use ipqext_host::chain::{
     Fault, FaultKind, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, View,
@@ -13,7 +12,7 @@ use ipqext_host::source::PacketSource;
 use ipqext_host::source::memory::{MemoryQueue, Settled, memory};
 use ipqext_host::telemetry::{StageCounters, WorkerCounters};
 use ipqext_host::worker::{Adopted, Generation, LifecycleAnswer, Order, Worker, WorkerError};
-use ipqext_tests::programs::PATIENCE;
+use ipqext_tests::programs::{PATIENCE, wait_until};
 use proptest::prelude::*;
 
 use packets::packet;
@@ -33,9 +32,18 @@ fn a_queue_that_ends_is_served_to_its_last_packet() {
 #[test]
 fn a_worker_that_is_told_to_drain_first_settles_what_waits() {
     let bench = Bench::new();
-    bench.adopt(1, vec![place(1, drops(), |_| Verdict::Drop)]);
+    let (open, gate) = channel();
+    // Until the gate opens, the worker has the first batch in hand.
+    let drops_all = move |id| {
+        if id == 1 {
+            wait(&gate)
+        }
+        Verdict::Drop
+    };
+    bench.adopt(1, vec![place(1, drops(), drops_all)]);
     bench.push(1..=500);
     bench.order(Order::Drain);
+    open.send(()).unwrap();
     let (settled, result) = bench.join(500);
     assert_eq!(ids(&settled), (1..=500).collect::<Vec<_>>());
     let dropped = |settled: &Settled| settled.settlement == Settlement::Drop;
@@ -92,12 +100,14 @@ fn a_lifecycle_call_reaches_the_started_extension_only() {
     let answer = bench.call(StageId(1), Lifecycle::Info);
     assert_eq!(answer.unwrap().unwrap().as_deref(), Some("0 packets"));
     bench.push(1..=3);
-    bench.queue.take_settled(3);
+    wait_until("three packets are counted", || {
+        bench.counters.received.get() == 3
+    });
     let answer = bench.call(StageId(1), Lifecycle::Info);
     assert_eq!(answer.unwrap().unwrap().as_deref(), Some("3 packets"));
     assert!(bench.call(StageId(2), Lifecycle::Info).is_none());
     bench.order(Order::Drain);
-    bench.join(0).1.unwrap();
+    bench.join(3).1.unwrap();
 }
 
 /// A panic in our own code: the worker ends with an error, and the packets of the
@@ -112,14 +122,15 @@ fn a_panic_of_the_host_leaves_no_packet_unsettled() {
     bench.adopt(
         1,
         vec![
-            place(1, marks, |_| Verdict::Drop),
+            place(
+                1,
+                marks,
+                |id| if id < 3 { Verdict::Drop } else { Verdict::Pass },
+            ),
             place(2, drops(), |_| panic!("on purpose")),
         ],
     );
-    // The first two are decided when the third panics.
-    let mut packets: Vec<_> = (1..=3).map(|id| packet(id, Vec::new())).collect();
-    packets[2].0.mark = UNTOUCHED;
-    bench.queue.push(packets);
+    bench.push(1..=3);
     let (settled, result) = bench.join(3);
     assert_eq!(ids(&settled), [1, 2, 3]);
     for settled in settled {
@@ -131,9 +142,6 @@ fn a_panic_of_the_host_leaves_no_packet_unsettled() {
         other => panic!("{:?}", other.map(|stages| stages.len())),
     }
 }
-
-/// Packets with this mark are left alone by the filters of this file.
-const UNTOUCHED: u32 = 0x8000_0000;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -228,7 +236,7 @@ struct Bench {
     mailbox: Sender<Order>,
     waker: std::task::Waker,
     counters: Arc<WorkerCounters>,
-    thread: JoinHandle<Result<Vec<Stage>, WorkerError>>,
+    end: Receiver<Result<Vec<Stage>, WorkerError>>,
 }
 
 impl Bench {
@@ -238,12 +246,14 @@ impl Bench {
         let counters = Arc::<WorkerCounters>::default();
         let waker = source.waker();
         let worker = Worker::new(Box::new(source), orders, Arc::default(), counters.clone());
+        let (ended, end) = channel();
+        std::thread::spawn(move || ended.send(worker.run()));
         Self {
             queue,
             mailbox,
             waker,
             counters,
-            thread: std::thread::spawn(move || worker.run()),
+            end,
         }
     }
 
@@ -271,9 +281,10 @@ impl Bench {
 
     /// Waits for the worker's end, and takes what it settled: exactly so many.
     fn join(self, count: usize) -> (Vec<Settled>, Result<Vec<Stage>, WorkerError>) {
-        let result = self.thread.join().expect("a worker does not panic");
-        assert_eq!(self.counters.received.get(), count as u64);
-        (self.queue.take_settled(count), result)
+        let result = wait(&self.end);
+        let settled = self.queue.take_all_settled();
+        assert_eq!(settled.len(), count);
+        (settled, result)
     }
 }
 
@@ -292,21 +303,13 @@ struct Decider<F> {
 impl<F: FnMut(u32) -> Verdict + Send> Filter for Decider<F> {
     fn proc(&mut self, view: &View<'_>, decisions: &mut Vec<Decision>) -> Result<(), Fault> {
         self.seen += view.packets.len();
-        for (place, packet) in (0..).zip(view.packets) {
-            if packet.mark == UNTOUCHED {
-                continue;
-            }
-            let mask = self.needs.mark_mask;
-            decisions.push(Decision {
-                packet: place,
-                verdict: Verdict::Pass,
-                mark: Some(MarkChange { value: 1, mask }),
-            });
-        }
-        for decision in decisions {
-            let id = view.packets[decision.packet as usize].id;
-            decision.verdict = (self.verdict)(id);
-        }
+        let mask = self.needs.mark_mask;
+        let each = (0..).zip(view.packets).map(|(place, packet)| Decision {
+            packet: place,
+            verdict: (self.verdict)(packet.id),
+            mark: Some(MarkChange { value: 1, mask }),
+        });
+        decisions.extend(each);
         Ok(())
     }
 

@@ -91,7 +91,8 @@ impl Namespace {
         Err(format!("{}: {}", words.join(" "), error.trim()))
     }
 
-    /// A command that will run in the namespace.
+    /// A command that will run in the namespace, and not outlive this thread, even
+    /// when the test is killed.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -101,7 +102,9 @@ impl Namespace {
         if self.of_user {
             command.args(["-U", "--preserve-credentials"]);
         }
-        command.arg("--").arg(program);
+        command
+            .args(["--", "setpriv", "--pdeathsig", "KILL", "--"])
+            .arg(program);
         command.stdin(Stdio::null());
         // iptables takes a lock that only root may have in its usual place.
         command.env("XTABLES_LOCKFILE", self.lock_file());

@@ -97,6 +97,11 @@ impl MemoryQueue {
         state.settled.drain(..count).collect()
     }
 
+    /// Takes the verdicts of all packets that are settled by now.
+    pub fn take_all_settled(&self) -> Vec<Settled> {
+        std::mem::take(&mut self.0.lock().settled)
+    }
+
     /// All needs that the source was configured for, in order.
     pub fn configured(&self) -> Vec<Needs> {
         self.0.lock().configured.clone()

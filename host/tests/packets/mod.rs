@@ -1,9 +1,14 @@
 //! Packets to feed to chains and memory queues.
 
+#![allow(
+    dead_code,
+    reason = "not every test that shares this file needs all of it"
+)]
+
 use ipqext_host::packet::{HardwareAddress, Hook, Packet, PacketFlags};
 
 /// An IPv4 packet of this machine's loopback, as long as its bytes.
-pub fn packet(id: u32, bytes: Vec<u8>) -> (Packet, Vec<u8>) {
+pub(crate) fn packet(id: u32, bytes: Vec<u8>) -> (Packet, Vec<u8>) {
     let packet = Packet {
         id,
         mark: 0,
@@ -22,14 +27,13 @@ pub fn packet(id: u32, bytes: Vec<u8>) -> (Packet, Vec<u8>) {
 }
 
 /// An echo request from 10.0.0.1 to 10.0.0.2.
-pub fn ping(id: u32) -> (Packet, Vec<u8>) {
+pub(crate) fn ping(id: u32) -> (Packet, Vec<u8>) {
     const ICMP: u8 = 1;
     packet(id, ipv4(ICMP, &[8, 0, 0xf7, 0xff, 0, 0, 0, 0]))
 }
 
 /// A UDP packet without payload from 10.0.0.1:1000 to 10.0.0.2:53.
-#[allow(dead_code, reason = "not every test that shares this file needs it")]
-pub fn udp(id: u32) -> (Packet, Vec<u8>) {
+pub(crate) fn udp(id: u32) -> (Packet, Vec<u8>) {
     const UDP: u8 = 17;
     packet(id, ipv4(UDP, &[3, 0xe8, 0, 53, 0, 8, 0, 0]))
 }
