@@ -12,8 +12,7 @@ use crate::links::{self, LinkWatcher};
 use crate::registry::Registry;
 use crate::runtime::{Limits, Runtime, RuntimeError};
 use crate::socket_path;
-use crate::source::PacketSource;
-use crate::source::nfq::OpenError;
+use crate::source::{OpenError, PacketSource};
 use crate::supervisor::{Setup, Supervisor};
 use crate::worker::WorkerError;
 

@@ -5,12 +5,15 @@ mod bindings;
 mod compiled;
 mod componentize;
 mod engine;
+mod guest;
 mod guest_log;
 mod host_api;
 mod instance;
+mod limits;
 mod wasi;
 
 pub use compiled::{CompileError, Compiled, Description, Hash};
 pub use componentize::{API_VERSION, ComponentizeError};
-pub use engine::{Limits, Runtime, RuntimeError};
+pub use engine::{Runtime, RuntimeError};
 pub use instance::{Context, Instance};
+pub use limits::Limits;

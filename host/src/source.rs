@@ -1,5 +1,6 @@
 //! Where packets come from, and where their verdicts go.
 
+use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -57,6 +58,42 @@ pub struct Settings {
     pub max_length: u32,
 }
 
+/// Why a queue could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The process may not.
+    #[error(
+        "cannot bind queue {queue}: the capability CAP_NET_ADMIN is missing; run as root, \
+         or give it: setcap cap_net_admin+ep ipqext-host"
+    )]
+    NoCapability {
+        /// The queue's number.
+        queue: u16,
+    },
+    /// Another socket has it.
+    #[error(
+        "cannot bind queue {queue}: it is already bound by {owner} (EPERM); \
+         stop that program or choose another --queue"
+    )]
+    Taken {
+        /// The queue's number.
+        queue: u16,
+        /// Who has it, as far as can be seen.
+        owner: String,
+    },
+    /// Anything else.
+    #[error("cannot bind queue {queue}: {doing} failed")]
+    Kernel {
+        /// The queue's number.
+        queue: u16,
+        /// What was being done.
+        doing: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
 /// A failure that ends a source: no packet can be received or settled any more.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing} failed")]
@@ -65,7 +102,7 @@ pub struct SourceError {
     pub doing: &'static str,
     /// What the kernel said.
     #[source]
-    pub source: std::io::Error,
+    pub source: io::Error,
 }
 
 /// A queue of packets that wait for their verdicts. One worker owns it.

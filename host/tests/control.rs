@@ -507,22 +507,35 @@ fn a_long_line_within_the_limit_is_read() {
 #[test]
 fn one_client_too_many_is_told_so_until_another_hangs_up() {
     let daemon = Daemon::start();
-    let mut idle: Vec<UnixStream> = (0..128)
-        .map(|_| UnixStream::connect(daemon.socket()).unwrap())
-        .collect();
-    let refused = daemon.client().read();
+    let mut served = Vec::new();
+    // The connection that found the daemon ready may still have a place.
+    wait_until("128 clients are served", || {
+        served.extend(list_on_a_connection_of_its_own(&daemon));
+        served.len() == 128
+    });
+    let refused = list_on_a_connection_of_its_own(&daemon).unwrap_err();
     assert_eq!(refused["error"]["code"], -32099);
     assert_eq!(refused["error"]["data"]["kind"], "too-many-clients");
-    idle.pop();
+    served.pop();
     wait_until("there is room for another client", || {
-        let mut stream = UnixStream::connect(daemon.socket()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // One that is turned away may be so before it has written.
-        let _ = stream.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"list\"}\n");
-        let mut answer = String::new();
-        let read = BufReader::new(stream).read_line(&mut answer);
-        read.is_ok() && answer.contains("\"result\":[]")
+        list_on_a_connection_of_its_own(&daemon).is_ok()
     });
+}
+
+/// Gives the connection if it is served, or else why not.
+fn list_on_a_connection_of_its_own(daemon: &Daemon) -> Result<UnixStream, Value> {
+    let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Who is turned away may be so before it has written.
+    let _ = stream.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"list\"}\n");
+    let mut answer = String::new();
+    BufReader::new(&stream).read_line(&mut answer).unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    if answer.get("result").is_some() {
+        Ok(stream)
+    } else {
+        Err(answer)
+    }
 }
 
 #[test]

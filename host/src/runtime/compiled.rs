@@ -9,8 +9,8 @@ use wasmtime::component::Component;
 use super::bindings::{self, StatelessPre};
 use super::componentize::{ComponentizeError, componentize};
 use super::engine::Runtime;
+use super::guest::Guest;
 use super::host_api::HostState;
-use super::instance::Guest;
 use crate::chain::Fault;
 use crate::packet::{Links, Needs};
 
@@ -79,7 +79,7 @@ pub struct Compiled {
     /// The hash of the file.
     pub hash: Hash,
     pub(super) runtime: Runtime,
-    pub(super) pre: StatelessPre<HostState>,
+    pre: StatelessPre<HostState>,
 }
 
 impl Runtime {
@@ -96,19 +96,12 @@ impl Runtime {
         let pre = pre
             .and_then(StatelessPre::new)
             .map_err(|error| CompileError::Link(one_line(&error)))?;
-        let mut compiled = Compiled {
-            description: Description {
-                name: String::new(),
-                version: String::new(),
-                summary: String::new(),
-                needs: Needs::default(),
-            },
+        Ok(Compiled {
+            description: describe(self, &pre)?,
             hash: Hash::of(wasm),
             runtime: self.clone(),
             pre,
-        };
-        compiled.description = compiled.describe()?;
-        Ok(compiled)
+        })
     }
 }
 
@@ -118,30 +111,32 @@ impl Compiled {
     /// # Errors
     /// It failed.
     pub fn help(&self) -> Result<Option<String>, Fault> {
-        let mut guest = self.fresh_guest()?;
+        let mut guest = self.guest(Arc::default())?;
         let deadline = self.runtime.limits.call_deadline;
         guest.call(deadline, |guest, store| guest.call_help(store))
     }
 
-    fn describe(&self) -> Result<Description, CompileError> {
-        let mut guest = self.fresh_guest()?;
-        let deadline = self.runtime.limits.call_deadline;
-        let told = guest.call(deadline, |guest, store| guest.call_describe(store))?;
-        if !is_name(&told.name) {
-            let shown = told.name.chars().take(TEXT_CHARS_MAX).collect();
-            return Err(CompileError::BadName(shown));
-        }
-        Ok(Description {
-            name: told.name,
-            version: printable(&told.version),
-            summary: printable(&told.summary),
-            needs: bindings::needs(told.needs),
-        })
+    /// A new instance, not initialised.
+    pub(super) fn guest(&self, links: Arc<Links>) -> Result<Guest, Fault> {
+        Guest::new(&self.runtime, &self.pre, &self.description.name, links)
     }
+}
 
-    fn fresh_guest(&self) -> Result<Guest, Fault> {
-        Guest::new(self, Arc::new(Links::default()))
+/// Asks an instance of its own what the extension is.
+fn describe(runtime: &Runtime, pre: &StatelessPre<HostState>) -> Result<Description, CompileError> {
+    let mut guest = Guest::new(runtime, pre, "(not described yet)", Arc::default())?;
+    let deadline = runtime.limits.call_deadline;
+    let told = guest.call(deadline, |guest, store| guest.call_describe(store))?;
+    if !is_name(&told.name) {
+        let shown = told.name.chars().take(TEXT_CHARS_MAX).collect();
+        return Err(CompileError::BadName(shown));
     }
+    Ok(Description {
+        name: told.name,
+        version: printable(&told.version),
+        summary: printable(&told.summary),
+        needs: bindings::needs(told.needs),
+    })
 }
 
 fn is_name(name: &str) -> bool {

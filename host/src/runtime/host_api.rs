@@ -10,8 +10,8 @@ use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::bindings::ipqext::packet::host;
-use super::engine::Limits;
 use super::guest_log::{GuestLog, GuestStream};
+use super::limits::Limits;
 use super::wasi;
 use crate::packet::Links;
 

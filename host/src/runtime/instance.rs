@@ -1,95 +1,16 @@
-//! One instance of an extension: calls into it, faults out of it.
+//! An initialised extension as a stage of a chain: packets in, decisions out, and a
+//! new start after a fault.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use wasmtime::{Store, Trap};
-
-use super::bindings::{self, Batch, Packet, Stateless};
+use super::bindings::{self, Batch, Packet};
 use super::compiled::Compiled;
-use super::host_api::{self, HostState};
+use super::guest::Guest;
 use crate::chain::{Fault, FaultKind, Filter, Lifecycle, LifecycleError, View};
 use crate::packet::{BATCH_MAX, Decision, Links};
 
-/// How many lines of what a guest said last are told with its fault.
-const LAST_WORDS: usize = 4;
 /// How many characters of a guest's answer are kept.
 const ANSWER_CHARS_MAX: usize = 64 << 10;
-
-/// A store with one instance in it. After a fault it must not be called again.
-pub(super) struct Guest {
-    store: Store<HostState>,
-    bindings: Stateless,
-}
-
-impl Guest {
-    pub(super) fn new(compiled: &Compiled, links: Arc<Links>) -> Result<Self, Fault> {
-        let runtime = &compiled.runtime;
-        let name = &compiled.description.name;
-        let mut store = host_api::store(&runtime.engine, name, links, &runtime.limits);
-        begin(&mut store, runtime.limits.call_deadline);
-        match compiled.pre.instantiate(&mut store) {
-            Ok(bindings) => Ok(Self { store, bindings }),
-            Err(error) => Err(fault(&store, &error)),
-        }
-    }
-
-    /// Makes one call with so much CPU time. What the guest logged counts if the
-    /// call returns, and is told with the fault if it does not.
-    pub(super) fn call<T>(
-        &mut self,
-        deadline: Duration,
-        call: impl FnOnce(&bindings::Guest, &mut Store<HostState>) -> wasmtime::Result<T>,
-    ) -> Result<T, Fault> {
-        begin(&mut self.store, deadline);
-        let extension = self.bindings.ipqext_packet_extension();
-        match call(extension, &mut self.store) {
-            Ok(value) => {
-                self.store.data().log().publish();
-                Ok(value)
-            }
-            Err(error) => Err(fault(&self.store, &error)),
-        }
-    }
-}
-
-fn begin(store: &mut Store<HostState>, deadline: Duration) {
-    let state = store.data_mut();
-    state.deadline.begin(deadline);
-    // A guest may live with a refusal, and trap over something else later.
-    state.memory.refused = false;
-    // At the next tick: the callback then looks at the CPU time. This must be
-    // done before every call; armed once, the second call would trap.
-    store.set_epoch_deadline(1);
-}
-
-/// Says which kind of fault an error is, and what the guest said before it.
-fn fault(store: &Store<HostState>, error: &wasmtime::Error) -> Fault {
-    let state = store.data();
-    let trap = error.downcast_ref::<Trap>();
-    let (kind, mut detail) = match trap {
-        Some(Trap::Interrupt) => {
-            let allowed = state.deadline.allowed().as_millis();
-            (
-                FaultKind::Deadline,
-                format!("over {allowed} ms of CPU time"),
-            )
-        }
-        _ if state.memory.refused => (
-            FaultKind::Memory,
-            "it wanted more memory than it may have".to_owned(),
-        ),
-        Some(trap) => (FaultKind::Trap, trap.to_string()),
-        None => (FaultKind::Trap, error.root_cause().to_string()),
-    };
-    let said = state.log().take();
-    let last = &said[said.len().saturating_sub(LAST_WORDS)..];
-    if !last.is_empty() {
-        detail = format!("{detail}; it said: {}", last.join(" | "));
-    }
-    tracing::debug!(error = ?error, "fault");
-    Fault::new(kind, detail)
-}
 
 /// What an instance is started with.
 #[derive(Clone, Debug)]
@@ -161,7 +82,7 @@ fn initialised(
     context: &Context,
     links: Arc<Links>,
 ) -> Result<Guest, LifecycleError> {
-    let mut guest = Guest::new(compiled, links)?;
+    let mut guest = compiled.guest(links)?;
     let deadline = compiled.runtime.limits.call_deadline;
     let context = bindings::Context {
         params: &context.params,
@@ -185,7 +106,7 @@ impl Filter for Instance {
     fn proc(&mut self, view: &View<'_>, decisions: &mut Vec<Decision>) -> Result<(), Fault> {
         if !Arc::ptr_eq(&self.links, view.links) {
             self.links = view.links.clone();
-            self.guest.store.data_mut().links = view.links.clone();
+            self.guest.adopt_links(view.links.clone());
         }
         self.packets.clear();
         self.packets

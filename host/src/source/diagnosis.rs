@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use super::nfq::OpenError;
+use super::OpenError;
 
 /// Bit of CAP_NET_ADMIN in the capability sets of `/proc/PID/status`
 /// (`<linux/capability.h>`).

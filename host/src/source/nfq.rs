@@ -11,7 +11,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use super::diagnosis::{self, QueueLine};
-use super::{LossMeter, Losses, PacketSource, Received, Settings, SourceError};
+use super::{LossMeter, Losses, OpenError, PacketSource, Received, Settings, SourceError};
 use crate::packet::{
     Batch, Entry, HardwareAddress, Hook, Needs, PACKET_BYTES_MAX, Packet, PacketFlags, Settlement,
 };
@@ -31,42 +31,6 @@ pub struct NfqConfig {
     pub max_length: u32,
     /// Accept, instead of drop, what the queue has no room for.
     pub fail_open: bool,
-}
-
-/// Why a queue could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The process may not.
-    #[error(
-        "cannot bind queue {queue}: the capability CAP_NET_ADMIN is missing; run as root, \
-         or give it: setcap cap_net_admin+ep ipqext-host"
-    )]
-    NoCapability {
-        /// The queue's number.
-        queue: u16,
-    },
-    /// Another socket has it.
-    #[error(
-        "cannot bind queue {queue}: it is already bound by {owner} (EPERM); \
-         stop that program or choose another --queue"
-    )]
-    Taken {
-        /// The queue's number.
-        queue: u16,
-        /// Who has it, as far as can be seen.
-        owner: String,
-    },
-    /// Anything else.
-    #[error("cannot bind queue {queue}: {doing} failed")]
-    Kernel {
-        /// The queue's number.
-        queue: u16,
-        /// What was being done.
-        doing: &'static str,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
 }
 
 /// Looks after the sleeping thread of a source.

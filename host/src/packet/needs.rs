@@ -1,0 +1,59 @@
+//! What an extension declares.
+
+use super::Verdicts;
+
+/// How much of a packet an extension may change; each kind includes those
+/// before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Edits {
+    /// Nothing.
+    #[default]
+    None,
+    /// TTL or hop limit, DSCP, ECN.
+    IpFields,
+    /// Addresses and ports too.
+    Headers,
+    /// Any bytes.
+    Any,
+}
+
+/// What becomes of the packets that an extension failed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFault {
+    /// They go on as if it had not been there.
+    #[default]
+    Pass,
+    /// They are accepted.
+    Accept,
+    /// They are dropped.
+    Drop,
+}
+
+/// What an extension declares, and is held to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// How many bytes of each packet it reads.
+    pub snap_length: u32,
+    /// What it changes.
+    pub edits: Edits,
+    /// The verdicts it gives.
+    pub verdicts: Verdicts,
+    /// The bits of the mark it sets.
+    pub mark_mask: u32,
+    /// The author's advice.
+    pub on_fault: OnFault,
+}
+
+impl Needs {
+    /// The least that serves both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            snap_length: self.snap_length.max(other.snap_length),
+            edits: self.edits.max(other.edits),
+            verdicts: self.verdicts | other.verdicts,
+            mark_mask: self.mark_mask | other.mark_mask,
+            on_fault: self.on_fault,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! One instance in a store of its own: calls into it, faults out of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{Store, Trap};
+
+use super::bindings::{self, Stateless, StatelessPre};
+use super::engine::Runtime;
+use super::host_api::{self, HostState};
+use crate::chain::{Fault, FaultKind};
+use crate::packet::Links;
+
+/// How many lines of what a guest said last are told with its fault.
+const LAST_WORDS: usize = 4;
+
+/// A store with one instance in it. After a fault it must not be called again.
+pub(super) struct Guest {
+    store: Store<HostState>,
+    bindings: Stateless,
+}
+
+impl Guest {
+    /// Instantiates an extension, whose log lines will bear `name`.
+    pub(super) fn new(
+        runtime: &Runtime,
+        pre: &StatelessPre<HostState>,
+        name: &str,
+        links: Arc<Links>,
+    ) -> Result<Self, Fault> {
+        let mut store = host_api::store(&runtime.engine, name, links, &runtime.limits);
+        begin(&mut store, runtime.limits.call_deadline);
+        match pre.instantiate(&mut store) {
+            Ok(bindings) => Ok(Self { store, bindings }),
+            Err(error) => Err(fault(&store, &error)),
+        }
+    }
+
+    /// Tells the guest's side of the host of other devices.
+    pub(super) fn adopt_links(&mut self, links: Arc<Links>) {
+        self.store.data_mut().links = links;
+    }
+
+    /// Makes one call with so much CPU time. What the guest logged counts if the
+    /// call returns, and is told with the fault if it does not.
+    pub(super) fn call<T>(
+        &mut self,
+        deadline: Duration,
+        call: impl FnOnce(&bindings::Guest, &mut Store<HostState>) -> wasmtime::Result<T>,
+    ) -> Result<T, Fault> {
+        begin(&mut self.store, deadline);
+        let extension = self.bindings.ipqext_packet_extension();
+        match call(extension, &mut self.store) {
+            Ok(value) => {
+                self.store.data().log().publish();
+                Ok(value)
+            }
+            Err(error) => Err(fault(&self.store, &error)),
+        }
+    }
+}
+
+fn begin(store: &mut Store<HostState>, deadline: Duration) {
+    let state = store.data_mut();
+    state.deadline.begin(deadline);
+    // A guest may live with a refusal, and trap over something else later.
+    state.memory.refused = false;
+    // At the next tick: the callback then looks at the CPU time. This must be
+    // done before every call; armed once, the second call would trap.
+    store.set_epoch_deadline(1);
+}
+
+/// Says which kind of fault an error is, and what the guest said before it.
+fn fault(store: &Store<HostState>, error: &wasmtime::Error) -> Fault {
+    let state = store.data();
+    let trap = error.downcast_ref::<Trap>();
+    let (kind, mut detail) = match trap {
+        Some(Trap::Interrupt) => {
+            let allowed = state.deadline.allowed().as_millis();
+            (
+                FaultKind::Deadline,
+                format!("over {allowed} ms of CPU time"),
+            )
+        }
+        _ if state.memory.refused => (
+            FaultKind::Memory,
+            "it wanted more memory than it may have".to_owned(),
+        ),
+        Some(trap) => (FaultKind::Trap, trap.to_string()),
+        None => (FaultKind::Trap, error.root_cause().to_string()),
+    };
+    let said = state.log().take();
+    let last = &said[said.len().saturating_sub(LAST_WORDS)..];
+    if !last.is_empty() {
+        detail = format!("{detail}; it said: {}", last.join(" | "));
+    }
+    tracing::debug!(error = ?error, "fault");
+    Fault::new(kind, detail)
+}
