@@ -33,11 +33,17 @@ need_tools() {
 
 # need_rust: makes sure of cargo and of the target that extensions are built for.
 need_rust() {
-  command -v cargo >/dev/null ||
-    die "cargo is missing; install Rust with rustup, see https://rustup.rs"
-  command -v cc >/dev/null || need_tools cc:gcc
+  local rustup="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
+  command -v cargo >/dev/null || die "Rust is missing; install it with: $rustup"
+  need_tools cc:gcc
   cd "$root" || exit 1
-  command -v rustup >/dev/null || return 0
+  if ! command -v rustup >/dev/null; then
+    [[ -d $(rustc --print target-libdir --target wasm32-wasip1 2>/dev/null) ]] ||
+      die "this Rust (without rustup) has no target wasm32-wasip1; install rustup: $rustup"
+    return 0
+  fi
+  # The first use of a toolchain installs it; older rustups want to be told.
+  cargo --version >/dev/null || rustup toolchain install
   # rust-toolchain.toml names them too, but rustup adds them by itself only when
   # it installs the toolchain.
   rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1

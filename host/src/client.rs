@@ -138,14 +138,17 @@ fn hint(error: &io::Error) -> &'static str {
 /// # Errors
 /// No daemon answers, or it refuses.
 pub fn run(cli: Cli) -> Result<String, ClientError> {
-    let path = cli.socket.unwrap_or_else(socket_path::to_connect);
+    let (path, stream) = connect(
+        cli.socket
+            .map_or_else(socket_path::to_connect, |path| vec![path]),
+    )?;
     let command = command(cli.command);
-    let response = exchange(&path, &Request::new(1, command.clone()))?;
+    let response = exchange(&path, stream, &Request::new(1, command.clone()))?;
     if let Some(error) = response.error {
         return Err(if cli.json {
             ClientError::RefusedJson(serde_json::to_string(&error)?)
         } else {
-            ClientError::Refused(error.message)
+            ClientError::Refused(render::printable(&error.message))
         });
     }
     let result = response.result.unwrap_or(Value::Null);
@@ -178,11 +181,36 @@ fn command(command: Subcommands) -> Command {
     }
 }
 
-fn exchange(path: &Path, request: &Request) -> Result<Response, ClientError> {
-    let stream = UnixStream::connect(path).map_err(|source| ClientError::Connect {
-        path: path.to_owned(),
-        source,
-    })?;
+/// Connects to the first socket behind which somebody listens. If there is none,
+/// the error is of the place that is closest to having one.
+fn connect(paths: Vec<PathBuf>) -> Result<(PathBuf, UnixStream), ClientError> {
+    let mut best: Option<(PathBuf, io::Error)> = None;
+    for path in paths {
+        match UnixStream::connect(&path) {
+            Ok(stream) => return Ok((path, stream)),
+            Err(error) => {
+                let is_better =
+                    |(_, best): &(PathBuf, io::Error)| nearness(&error) > nearness(best);
+                if best.as_ref().is_none_or(is_better) {
+                    best = Some((path, error));
+                }
+            }
+        }
+    }
+    let (path, source) = best.unwrap_or_else(|| (PathBuf::new(), io::ErrorKind::NotFound.into()));
+    Err(ClientError::Connect { path, source })
+}
+
+/// How much an error says that a daemon is there.
+fn nearness(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::NotFound => 0,
+        io::ErrorKind::ConnectionRefused => 1,
+        _ => 2,
+    }
+}
+
+fn exchange(path: &Path, stream: UnixStream, request: &Request) -> Result<Response, ClientError> {
     let line = serde_json::to_string(request)?;
     let answer = converse(stream, &line).map_err(|source| ClientError::HungUp {
         path: path.to_owned(),

@@ -1,11 +1,13 @@
 //! The control socket: JSON-RPC 2.0, one object a line.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
@@ -68,6 +70,8 @@ impl ControlSocket {
             path: path.to_owned(),
             source,
         };
+        // Of two daemons that start at a time one must see the other's socket.
+        let _locked = lock_directory(path).map_err(failed)?;
         remove_dead(path).await?;
         let listener = listen_privately(path).map_err(failed)?;
         let inode = std::fs::symlink_metadata(path).map_err(failed)?.ino();
@@ -78,32 +82,57 @@ impl ControlSocket {
         })
     }
 
-    /// Serves clients until `closing` turns true, then gives each time to write the
-    /// response at hand.
-    pub async fn serve(&self, events: Events, closing: watch::Receiver<bool>) {
-        let mut clients = JoinSet::new();
-        let mut end = closing.clone();
+    /// Accepts clients for ever.
+    pub async fn accept(&self, clients: &mut Clients) {
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) if clients.len() < CLIENTS_MAX => {
-                        clients.spawn(connection::serve(stream, events.clone(), closing.clone()));
-                    }
-                    Ok((stream, _)) => {
-                        tokio::spawn(connection::turn_away(stream));
-                    }
+                    Ok((stream, _)) => clients.serve(stream),
                     Err(error) => {
                         // Out of descriptors, most likely: give others time to close.
                         tracing::warn!(error = %error, "cannot accept a control client");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
-                Some(_) = clients.join_next() => {}
-                _ = end.wait_for(|closing| *closing) => break,
+                Some(_) = clients.tasks.join_next() => {}
             }
         }
-        // Who does not read its response in time goes without.
-        let _ = tokio::time::timeout(CLOSING_TIME, clients.join_all()).await;
+    }
+}
+
+/// The clients that are being served.
+pub struct Clients {
+    events: Events,
+    closing: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Clients {
+    /// None yet; their commands go to `events`.
+    pub fn new(events: Events) -> Self {
+        Self {
+            events,
+            closing: watch::Sender::new(false),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    fn serve(&mut self, stream: UnixStream) {
+        if self.tasks.len() < CLIENTS_MAX {
+            let closing = self.closing.subscribe();
+            self.tasks
+                .spawn(connection::serve(stream, self.events.clone(), closing));
+        } else {
+            tokio::spawn(connection::turn_away(stream));
+        }
+    }
+
+    /// Gives each a short time to read the response at hand, and hangs up.
+    pub async fn finish(self) {
+        // Fails only if there is none.
+        let _ = self.closing.send(true);
+        // Who does not read in time goes without.
+        let _ = tokio::time::timeout(CLOSING_TIME, self.tasks.join_all()).await;
     }
 }
 
@@ -114,6 +143,15 @@ impl Drop for ControlSocket {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// Waits until no other daemon makes or removes a socket in the directory.
+fn lock_directory(path: &Path) -> io::Result<Flock<File>> {
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = File::open(directory.unwrap_or(Path::new(".")))?;
+    Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
 /// At no time may others connect: it has its mode before it listens. (A umask

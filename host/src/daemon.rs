@@ -4,16 +4,16 @@ use std::io;
 use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::control::{ControlError, ControlSocket};
+use crate::control::{Clients, ControlError, ControlSocket};
 use crate::event::{Action, Command, CommandError, Event, Events, Reply};
 use crate::links::{self, LinkWatcher};
 use crate::registry::Registry;
 use crate::runtime::{Limits, Runtime, RuntimeError};
 use crate::socket_path;
 use crate::source::{OpenError, PacketSource};
-use crate::supervisor::{Setup, Supervisor};
+use crate::supervisor::{End, Setup, Supervisor};
 use crate::worker::WorkerError;
 
 /// How the daemon is to run.
@@ -97,16 +97,13 @@ pub fn run(
         .enable_all()
         .build()
         .map_err(system("start the asynchronous runtime"))?;
-    asynchronous.block_on(serve(config, open))
-}
-
-async fn serve(
-    config: &Config,
-    open: impl FnOnce() -> Result<Vec<Box<dyn PacketSource>>, OpenError>,
-) -> Result<(), DaemonError> {
     let (events, inbox) = mpsc::unbounded_channel();
-    forward_signals(&events).map_err(system("listen to signals"))?;
-    let watcher = LinkWatcher::subscribe().map_err(system("hear of network devices"))?;
+    let watcher = {
+        let _context = asynchronous.enter();
+        forward_signals(&events).map_err(system("listen to signals"))?;
+        LinkWatcher::subscribe().map_err(system("hear of network devices"))?
+    };
+    // Extensions are called outside of the asynchronous runtime, here as later.
     let mut supervisor = supervisor(config, events.clone())?;
     for start in &config.start {
         start_up(&mut supervisor, start).map_err(|error| DaemonError::StartUp {
@@ -123,11 +120,12 @@ async fn serve(
     supervisor
         .employ(sources)
         .map_err(system("start a worker's thread"))?;
-    let (closing, closed) = watch::channel(false);
-    let control = match ControlSocket::bind(&path).await {
+    let control = match asynchronous.block_on(ControlSocket::bind(&path)) {
         Ok(control) => control,
         Err(error) => {
-            supervisor.finish()?;
+            if let Err(error) = supervisor.finish() {
+                tracing::error!(error = %error, "a worker failed");
+            }
             return Err(error.into());
         }
     };
@@ -138,19 +136,37 @@ async fn serve(
         .name("ipqext-supervisor".to_owned())
         .spawn(move || ended.send(supervisor.run(inbox)))
         .map_err(system("start the supervisor's thread"))?;
+    asynchronous.block_on(serve(control, watcher, events, end))
+}
+
+/// Serves the control socket until the supervisor has ended.
+async fn serve(
+    control: ControlSocket,
+    watcher: LinkWatcher,
+    events: Events,
+    end: oneshot::Receiver<End>,
+) -> Result<(), DaemonError> {
     let watching = tokio::spawn(watch_links(watcher, events.clone()));
-    let close = async {
-        let result = end.await;
-        // Fails only if the control socket is served no more.
-        let _ = closing.send(true);
-        result
+    let mut clients = Clients::new(events);
+    let end = tokio::select! {
+        end = end => end,
+        () = control.accept(&mut clients) => unreachable!("it accepts for ever"),
     };
-    let (result, ()) = tokio::join!(close, control.serve(events, closed));
     watching.abort();
-    match result {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(WorkerError::Panic("in the supervisor".to_owned()).into()),
-    }
+    // Who hears that the daemon has ended may start the next one at once.
+    drop(control);
+    let result = match end {
+        Ok(End { result, asked_by }) => {
+            if let Some(answer) = asked_by {
+                // Whoever asked may have hung up.
+                let _ = answer.send(Ok(Reply::Done));
+            }
+            result
+        }
+        Err(_) => Err(WorkerError::Panic("in the supervisor".to_owned())),
+    };
+    clients.finish().await;
+    Ok(result?)
 }
 
 fn supervisor(config: &Config, events: Events) -> Result<Supervisor, DaemonError> {

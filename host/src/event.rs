@@ -11,14 +11,17 @@ use crate::packet::{Group, Link, Needs};
 use crate::runtime::CompileError;
 use crate::source::{Losses, Settings};
 
-/// Where events are sent. Never blocks: who sends has at most one command
-/// unanswered.
+/// Where events are sent. Never blocks; a control client has at most one command
+/// unanswered, and devices change rarely.
 pub type Events = mpsc::UnboundedSender<Event>;
+
+/// Where the answer to a command goes.
+pub type Answer = oneshot::Sender<Result<Reply, CommandError>>;
 
 /// Something for the supervisor to act on.
 pub enum Event {
     /// An operator's command, and where its answer goes.
-    Command(Command, oneshot::Sender<Result<Reply, CommandError>>),
+    Command(Command, Answer),
     /// The network devices have changed.
     Links(Vec<Link>),
     /// A worker's thread has ended.
@@ -165,7 +168,7 @@ pub struct StatusReport {
     pub uptime: Duration,
     /// Where it looks for extensions.
     pub ext_dir: PathBuf,
-    /// The generation that all workers adopted.
+    /// The last generation that was published.
     pub generation: u64,
     /// The queues, in worker order.
     pub queues: Vec<QueueReport>,
@@ -278,7 +281,10 @@ pub enum CommandError {
         fault: Fault,
     },
     /// A worker did not answer in time.
-    #[error("worker {0} did not answer; see the daemon's log")]
+    #[error(
+        "worker {0} did not answer in time; a change takes effect when it does, \
+         see ipqext list"
+    )]
     WorkerSilent(u32),
     /// The daemon is ending.
     #[error("the daemon is shutting down")]

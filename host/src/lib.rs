@@ -17,6 +17,8 @@
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod chain;
 pub mod cli;
 pub mod client;

@@ -1,62 +1,98 @@
-//! The network devices of the daemon's namespace, and word of their changes.
+//! The network devices of the daemon's namespace, and word of their changes, over
+//! rtnetlink(7).
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket};
 
 use crate::event::{Event, Events};
 use crate::packet::Link;
 
-/// The multicast group of rtnetlink(7) that tells of devices.
-const RTMGRP_LINK: u32 = 1;
+/// The multicast group that tells of devices.
+const RTNLGRP_LINK: u32 = 1;
 
 /// All devices, by index.
 ///
 /// # Errors
-/// The kernel does not list them (getifaddrs(3)).
+/// The kernel does not list them.
 pub fn snapshot() -> io::Result<Vec<Link>> {
-    let mut links: Vec<Link> = nix::ifaddrs::getifaddrs()?
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let link = address.as_link_addr()?;
-            Some(Link {
-                index: link.ifindex() as u32,
-                name: interface.interface_name,
-                hardware_type: link.hatype(),
-            })
-        })
-        .collect();
-    links.sort_by_key(|link| link.index);
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(&dump_request(), 0)?;
+    let mut links = Vec::new();
+    while read_dump(&socket.recv_from_full()?.0, &mut links)? {}
+    links.sort_by_key(|link: &Link| link.index);
     links.dedup();
     Ok(links)
 }
 
+fn dump_request() -> Vec<u8> {
+    let question = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    let mut message = NetlinkMessage::new(NetlinkHeader::default(), question.into());
+    message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+/// Takes the devices from one datagram of a dump; false after the last.
+fn read_dump(mut bytes: &[u8], links: &mut Vec<Link>) -> io::Result<bool> {
+    while !bytes.is_empty() {
+        let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+        // Messages are aligned to four bytes (NLMSG_ALIGN).
+        let length = (message.header.length as usize).next_multiple_of(4);
+        bytes = bytes.get(length.max(4)..).unwrap_or_default();
+        match message.payload {
+            NetlinkPayload::Done(_) => return Ok(false),
+            NetlinkPayload::Error(error) => return Err(error.to_io()),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                links.extend(device(link));
+            }
+            _ => {}
+        }
+    }
+    Ok(true)
+}
+
+fn device(message: LinkMessage) -> Option<Link> {
+    let name = message
+        .attributes
+        .into_iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name),
+            _ => None,
+        });
+    Some(Link {
+        index: message.header.index,
+        name: name?,
+        hardware_type: message.header.link_layer_type.into(),
+    })
+}
+
 /// Hears of changed devices.
 pub struct LinkWatcher {
-    socket: AsyncFd<OwnedFd>,
+    socket: TokioSocket,
 }
 
 impl LinkWatcher {
-    /// Subscribes. Changes after this call are heard.
+    /// Subscribes. Changes after this call are heard. Must be called in the context
+    /// of a tokio runtime.
     ///
     /// # Errors
     /// The kernel refuses the socket.
     pub fn subscribe() -> io::Result<Self> {
-        let socket = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkRoute,
-        )?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, RTMGRP_LINK))?;
-        // SAFETY: the descriptor is owned by the `AsyncFd`, and nothing closes or
-        // replaces it while it lives.
-        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
+        let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+        socket.socket_mut().bind_auto()?;
+        socket.socket_mut().add_membership(RTNLGRP_LINK)?;
         Ok(Self { socket })
     }
 
@@ -66,18 +102,14 @@ impl LinkWatcher {
     /// The socket or the list fails.
     pub async fn watch(self, events: Events) -> io::Result<()> {
         loop {
-            let mut ready = self.socket.readable().await?;
-            // What a message says is not read: the list is taken anew, and so
-            // neither a lost message nor a full buffer matters.
-            let mut message = [0; 8192];
-            loop {
-                match recv(self.socket.as_raw_fd(), &mut message, MsgFlags::empty()) {
-                    Ok(_) | Err(nix::errno::Errno::ENOBUFS | nix::errno::Errno::EINTR) => {}
-                    Err(nix::errno::Errno::EAGAIN) => break,
-                    Err(error) => return Err(error.into()),
+            // What a message says is not read: the list is taken anew, and so a lost
+            // message does not matter, nor a full buffer.
+            match self.socket.recv_from_full().await {
+                Err(error) if error.raw_os_error() != Some(nix::libc::ENOBUFS) => {
+                    return Err(error);
                 }
+                _ => {}
             }
-            ready.clear_ready();
             if events.send(Event::Links(snapshot()?)).is_err() {
                 return Ok(());
             }

@@ -32,14 +32,16 @@ pub fn to_create() -> Result<PathBuf, String> {
     Err(refusals.join("; "))
 }
 
-/// The first place where a socket is, or the first place at all.
-pub fn to_connect() -> PathBuf {
-    let mut sockets = directories().into_iter().map(|dir| dir.join(NAME));
-    let first = sockets.next().unwrap_or_default();
-    if first.exists() {
-        return first;
-    }
-    sockets.find(|socket| socket.exists()).unwrap_or(first)
+/// The places where a daemon's socket may be, the preferred one first: those whose
+/// directory belongs to this user or to root. Whoever owns the directory is who
+/// answers.
+pub fn to_connect() -> Vec<PathBuf> {
+    let trusted = |directory: &PathBuf| match std::fs::symlink_metadata(directory) {
+        Ok(metadata) => [0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid()),
+        Err(_) => true,
+    };
+    let directories = directories().into_iter().filter(trusted);
+    directories.map(|directory| directory.join(NAME)).collect()
 }
 
 /// Makes sure that the directory is there, is ours, and that nobody else can put

@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chain::{Lifecycle, Place, Stage, StageId};
-use crate::event::{Action, Command, CommandError, Event, Events, Reply, StatusReport};
+use crate::event::{Action, Answer, Command, CommandError, Event, Events, Reply, StatusReport};
 use crate::packet::{Group, Link, Links};
 use crate::registry::{Registry, canonical};
 use crate::runtime::{Compiled, Context, Instance, Runtime};
@@ -26,7 +26,7 @@ use crate::worker::{Generation, WorkerError};
 mod crew;
 mod extension;
 
-use crew::Crew;
+use crew::{Crew, Retired};
 use extension::{Extension, Life};
 
 /// What the supervisor is given at its start.
@@ -41,6 +41,14 @@ pub struct Setup {
     pub workers: u32,
     /// Where workers tell of their end.
     pub events: Events,
+}
+
+/// How the supervisor ended.
+pub struct End {
+    /// The failure of a worker, if that was it.
+    pub result: Result<(), WorkerError>,
+    /// Who asked for it over the control socket, and waits to hear that it is done.
+    pub asked_by: Option<Answer>,
 }
 
 /// The state of the daemon.
@@ -101,16 +109,13 @@ impl Supervisor {
 
     /// Acts on events until one of them ends the daemon, then drains the queues
     /// and finishes the extensions.
-    ///
-    /// # Errors
-    /// A worker failed.
-    pub fn run(mut self, mut events: UnboundedReceiver<Event>) -> Result<(), WorkerError> {
-        let mut farewell = None;
+    pub fn run(mut self, mut events: UnboundedReceiver<Event>) -> End {
+        let mut asked_by = None;
         while let Some(event) = events.blocking_recv() {
             match event {
                 Event::Command(Command::Shutdown, reply) => {
                     tracing::info!("told to shut down over the control socket");
-                    farewell = Some(reply);
+                    asked_by = Some(reply);
                     break;
                 }
                 Event::Command(command, reply) => {
@@ -129,11 +134,8 @@ impl Supervisor {
             }
         }
         let result = self.finish();
-        if let Some(reply) = farewell {
-            let _ = reply.send(Ok(Reply::Done));
-        }
         refuse_rest(events);
-        result
+        End { result, asked_by }
     }
 
     /// Carries out one command.
@@ -141,6 +143,8 @@ impl Supervisor {
     /// # Errors
     /// It was not done.
     pub fn obey(&mut self, command: Command) -> Result<Reply, CommandError> {
+        let late = self.crew.take_late();
+        self.take_home(late);
         match command {
             Command::List => Ok(Reply::List(self.list())),
             Command::Status => Ok(Reply::Status(self.status())),
@@ -247,8 +251,11 @@ impl Supervisor {
     }
 
     fn delete(&mut self, place: usize) -> Result<Reply, CommandError> {
-        if let Err(error) = self.stop(place) {
-            tracing::warn!(error = %error, "extension is deleted all the same");
+        match self.stop(place) {
+            Ok(_) => {}
+            // It may still be called: then it must stay in sight.
+            Err(error @ CommandError::WorkerSilent(_)) => return Err(error),
+            Err(error) => tracing::warn!(error = %error, "extension is deleted all the same"),
         }
         let mut extension = self.extensions.remove(place);
         if let Err(error) = extension.call_idle("fini", Lifecycle::Fini) {
@@ -314,18 +321,22 @@ impl Supervisor {
         self.extensions[changed].generation = self.generation;
         let extensions = &mut self.extensions;
         let generation = self.generation;
-        let adoptions = self.crew.publish(|worker| Generation {
+        let (retired, result) = self.crew.publish(|worker| Generation {
             number: generation,
             places: places(extensions, worker),
-        })?;
-        for (worker, retired) in adoptions {
-            for stage in retired {
-                if let Some(home) = extensions.iter_mut().find(|known| known.id == stage.id) {
-                    home.idle[worker as usize] = Some(stage);
-                }
+        });
+        self.take_home(retired);
+        result
+    }
+
+    /// Keeps the stages that workers gave back.
+    fn take_home(&mut self, retired: Retired) {
+        for (worker, stage) in retired {
+            let mut known = self.extensions.iter_mut();
+            if let Some(home) = known.find(|known| known.id == stage.id) {
+                home.idle[worker as usize] = Some(stage);
             }
         }
-        Ok(())
     }
 
     fn adopt_links(&mut self, devices: Vec<Link>) {
@@ -342,15 +353,7 @@ impl Supervisor {
     /// A worker failed.
     pub fn finish(mut self) -> Result<(), WorkerError> {
         let (returned, result) = std::mem::take(&mut self.crew).dismiss();
-        for (worker, stage) in returned {
-            if let Some(home) = self
-                .extensions
-                .iter_mut()
-                .find(|known| known.id == stage.id)
-            {
-                home.idle[worker as usize] = Some(stage);
-            }
-        }
+        self.take_home(returned);
         for extension in &mut self.extensions {
             let stop = match extension.life {
                 Life::Started => extension.call_idle("stop", Lifecycle::Stop),

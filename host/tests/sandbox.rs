@@ -566,6 +566,22 @@ fn an_extension_for_another_version_is_told_both_versions() {
     }
 }
 
+/// The module's own account of its world then has a cycle of packages, over which
+/// wit-parser 0.254 overflows the stack: the host must not read it.
+#[test]
+fn a_file_with_a_cycle_in_its_account_of_its_world_is_refused() {
+    let module = wasm(guests::shipped(), "template");
+    let patched = replaced(&module, b"ipqext:packet/host@", b"pqext:packet/ghost@");
+    let refused = refusal(&patched);
+    assert!(
+        matches!(
+            refused,
+            CompileError::Componentize(ComponentizeError::Encode(_))
+        ),
+        "{refused}"
+    );
+}
+
 #[test]
 fn an_extension_that_wants_what_no_guest_gets_does_not_fit() {
     let module = wasm(guests::shipped(), "template");

@@ -70,6 +70,7 @@ impl Namespace {
             namespace.check(&words)?;
         }
         namespace.check(&["ping", "-c", "1", "-W", "2", "127.0.0.1"])?;
+        namespace.check(&["python3", "-c", ""])?;
         Ok(namespace)
     }
 

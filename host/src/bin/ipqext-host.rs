@@ -1,5 +1,7 @@
 //! The daemon.
 
+#![warn(clippy::unwrap_used)]
+
 use std::process::ExitCode;
 
 use anyhow::Error;

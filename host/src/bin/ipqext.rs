@@ -1,5 +1,7 @@
 //! The client.
 
+#![warn(clippy::unwrap_used)]
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 

@@ -152,8 +152,8 @@ fn duration(ms: u64) -> String {
     }
 }
 
-/// An extension's text must not steer the terminal.
-fn printable(text: &str) -> String {
+/// A text that may come from an extension, so that it cannot steer the terminal.
+pub(super) fn printable(text: &str) -> String {
     let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     text.replace(steers, "\u{fffd}")
 }

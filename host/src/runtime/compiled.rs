@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
@@ -10,6 +11,7 @@ use super::bindings::{self, StatelessPre};
 use super::componentize::{ComponentizeError, componentize};
 use super::engine::Runtime;
 use super::guest::Guest;
+use super::guest_log::SharedLog;
 use super::host_api::HostState;
 use crate::chain::Fault;
 use crate::packet::{Links, Needs};
@@ -111,21 +113,28 @@ impl Compiled {
     /// # Errors
     /// It failed.
     pub fn help(&self) -> Result<Option<String>, Fault> {
-        let mut guest = self.guest(Arc::default())?;
         let deadline = self.runtime.limits.call_deadline;
+        let log = SharedLog::new(&self.description.name);
+        let mut guest = self.guest(log, Arc::default(), deadline)?;
         guest.call(deadline, |guest, store| guest.call_help(store))
     }
 
     /// A new instance, not initialised.
-    pub(super) fn guest(&self, links: Arc<Links>) -> Result<Guest, Fault> {
-        Guest::new(&self.runtime, &self.pre, &self.description.name, links)
+    pub(super) fn guest(
+        &self,
+        log: SharedLog,
+        links: Arc<Links>,
+        deadline: Duration,
+    ) -> Result<Guest, Fault> {
+        Guest::new(&self.runtime, &self.pre, log, links, deadline)
     }
 }
 
 /// Asks an instance of its own what the extension is.
 fn describe(runtime: &Runtime, pre: &StatelessPre<HostState>) -> Result<Description, CompileError> {
-    let mut guest = Guest::new(runtime, pre, "(not described yet)", Arc::default())?;
     let deadline = runtime.limits.call_deadline;
+    let log = SharedLog::new("(not described yet)");
+    let mut guest = Guest::new(runtime, pre, log, Arc::default(), deadline)?;
     let told = guest.call(deadline, |guest, store| guest.call_describe(store))?;
     if !is_name(&told.name) {
         let shown = told.name.chars().take(TEXT_CHARS_MAX).collect();

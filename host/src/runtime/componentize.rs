@@ -6,13 +6,19 @@ use std::borrow::Cow;
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
+use wasm_encoder::{Module, RawSection};
 use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
-use wit_component::ComponentEncoder;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
 
 /// The package of the contract.
 const PACKAGE: &str = "ipqext:packet";
 /// The interface that every extension exports.
 const INTERFACE: &str = "extension";
+/// The interface of those whose state can be carried over.
+const STATE_INTERFACE: &str = "state";
+/// The contract itself.
+const CONTRACT: &str = include_str!("../../../wit/packet.wit");
 /// The version of the contract that this host speaks.
 pub const API_VERSION: &str = "0.1.0";
 
@@ -67,8 +73,44 @@ pub(super) fn componentize(wasm: &[u8]) -> Result<Cow<'_, [u8]>, ComponentizeErr
     check_version(&exports)?;
     match encoding {
         Encoding::Component => Ok(Cow::Borrowed(wasm)),
-        Encoding::Module => encode(wasm).map(Cow::Owned),
+        Encoding::Module => {
+            let state = format!("{PACKAGE}/{STATE_INTERFACE}@");
+            let stateful = exports.iter().any(|name| name.starts_with(&state));
+            let world = if stateful { "stateful" } else { "stateless" };
+            encode(&with_our_world(wasm, world)?).map(Cow::Owned)
+        }
     }
+}
+
+/// Replaces the module's own account of its world by ours. Strings in modules are
+/// taken for UTF-8.
+///
+/// The account is a section that bindings generators put there, and the library
+/// that reads it (wit-parser 0.254) recurses without end over some that nobody
+/// generated: no guest's file may overflow the host's stack.
+fn with_our_world(wasm: &[u8], world: &str) -> Result<Vec<u8>, ComponentizeError> {
+    let mut module = Module::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload?;
+        let is_account = matches!(
+            &payload,
+            Payload::CustomSection(section) if section.name().starts_with("component-type")
+        );
+        if let Some((id, range)) = payload.as_section().filter(|_| !is_account) {
+            let data = wasm.get(range).unwrap_or_default();
+            module.section(&RawSection { id, data });
+        }
+    }
+    let mut module = module.finish();
+    let mut resolve = Resolve::default();
+    resolve
+        .push_source("packet.wit", CONTRACT)
+        .and_then(|package| resolve.select_world(&[package], Some(world)))
+        .and_then(|world| {
+            embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+        })
+        .map_err(|error| ComponentizeError::Encode(format!("{error:#}")))?;
+    Ok(module)
 }
 
 fn encode(module: &[u8]) -> Result<Vec<u8>, ComponentizeError> {
@@ -126,7 +168,7 @@ fn check_version(exports: &[String]) -> Result<(), ComponentizeError> {
         None => Err(ComponentizeError::NoWorld),
         Some(API_VERSION) => Ok(()),
         Some(other) => Err(ComponentizeError::OtherVersion {
-            found: other.to_owned(),
+            found: other.chars().filter(|c| !c.is_control()).take(40).collect(),
         }),
     }
 }

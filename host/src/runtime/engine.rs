@@ -58,7 +58,9 @@ fn new_engine() -> wasmtime::Result<Engine> {
         // Calls are synchronous; without this each costs four times as much.
         .concurrency_support(false)
         .epoch_interruption(true)
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable);
+        // To look up file and line at every trap would cost the worker; a panic
+        // names its own.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     Engine::new(&config)
 }
 

@@ -7,6 +7,7 @@ use wasmtime::{Store, Trap};
 
 use super::bindings::{self, Stateless, StatelessPre};
 use super::engine::Runtime;
+use super::guest_log::SharedLog;
 use super::host_api::{self, HostState};
 use crate::chain::{Fault, FaultKind};
 use crate::packet::Links;
@@ -21,15 +22,16 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// Instantiates an extension, whose log lines will bear `name`.
+    /// Instantiates an extension, with so much CPU time.
     pub(super) fn new(
         runtime: &Runtime,
         pre: &StatelessPre<HostState>,
-        name: &str,
+        log: SharedLog,
         links: Arc<Links>,
+        deadline: Duration,
     ) -> Result<Self, Fault> {
-        let mut store = host_api::store(&runtime.engine, name, links, &runtime.limits);
-        begin(&mut store, runtime.limits.call_deadline);
+        let mut store = host_api::store(&runtime.engine, log, links, &runtime.limits);
+        begin(&mut store, deadline);
         match pre.instantiate(&mut store) {
             Ok(bindings) => Ok(Self { store, bindings }),
             Err(error) => Err(fault(&store, &error)),
@@ -52,7 +54,7 @@ impl Guest {
         let extension = self.bindings.ipqext_packet_extension();
         match call(extension, &mut self.store) {
             Ok(value) => {
-                self.store.data().log().publish();
+                self.store.data().log.lock().publish();
                 Ok(value)
             }
             Err(error) => Err(fault(&self.store, &error)),
@@ -89,7 +91,7 @@ fn fault(store: &Store<HostState>, error: &wasmtime::Error) -> Fault {
         Some(trap) => (FaultKind::Trap, trap.to_string()),
         None => (FaultKind::Trap, error.root_cause().to_string()),
     };
-    let said = state.log().take();
+    let said = state.log.lock().take();
     let last = &said[said.len().saturating_sub(LAST_WORDS)..];
     if !last.is_empty() {
         detail = format!("{detail}; it said: {}", last.join(" | "));

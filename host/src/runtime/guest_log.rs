@@ -1,7 +1,7 @@
 //! What a guest says: `log` lines, stdout and stderr, bounded, staged until the
 //! call returns.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +19,24 @@ const LINE_BYTES: usize = 1024;
 /// How many lines of one instance are logged in a second.
 const LINES_A_SECOND: u32 = 20;
 
-/// The lines of one instance.
+/// The lines of one instance, and of those that take its place after faults. Only
+/// the thread that calls the guest ever takes this lock: the WASI streams want to be
+/// `Sync`.
+#[derive(Clone)]
+pub(super) struct SharedLog(Arc<Mutex<GuestLog>>);
+
+impl SharedLog {
+    /// An empty log of the extension of this name.
+    pub(super) fn new(extension: &str) -> Self {
+        Self(Arc::new(Mutex::new(GuestLog::new(extension))))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, GuestLog> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lines of one extension on one worker.
 pub(super) struct GuestLog {
     extension: Box<str>,
     staged: Vec<(Level, String)>,
@@ -30,7 +47,7 @@ pub(super) struct GuestLog {
 }
 
 impl GuestLog {
-    pub(super) fn new(extension: &str) -> Self {
+    fn new(extension: &str) -> Self {
         Self {
             extension: extension.into(),
             staged: Vec::new(),
@@ -133,12 +150,12 @@ pub(super) fn finest_level() -> Level {
 /// A guest's stdout or stderr.
 #[derive(Clone)]
 pub(super) struct GuestStream {
-    log: Arc<Mutex<GuestLog>>,
+    log: SharedLog,
     level: Level,
 }
 
 impl GuestStream {
-    pub(super) fn new(log: Arc<Mutex<GuestLog>>, level: Level) -> Self {
+    pub(super) fn new(log: SharedLog, level: Level) -> Self {
         Self { log, level }
     }
 }
@@ -162,8 +179,7 @@ impl StdoutStream for GuestStream {
 
 impl OutputStream for GuestStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.write(self.level, &bytes);
+        self.log.lock().write(self.level, &bytes);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What a guest can reach of the host: its devices, a bounded log, an empty WASI,
 //! and no more memory or time than its limits.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
@@ -10,46 +10,43 @@ use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::bindings::ipqext::packet::host;
-use super::guest_log::{GuestLog, GuestStream};
+use super::guest_log::{GuestStream, SharedLog};
 use super::limits::Limits;
 use super::wasi;
 use crate::packet::Links;
+
+/// How many random bytes a guest gets in one call: no deadline interrupts it.
+const RANDOM_BYTES_MAX: u64 = 64 << 10;
+/// How many streams, clocks and the like a guest may hold at a time.
+const RESOURCES_MAX: usize = 256;
 
 /// The host's side of one guest instance.
 pub(super) struct HostState {
     pub(super) links: Arc<Links>,
     pub(super) deadline: Deadline,
     pub(super) memory: MemoryLimit,
-    log: Arc<Mutex<GuestLog>>,
+    pub(super) log: SharedLog,
     wasi: WasiCtx,
     resources: ResourceTable,
 }
 
 impl HostState {
-    pub(super) fn new(name: &str, links: Arc<Links>, limits: &Limits) -> Self {
-        let log = Arc::new(Mutex::new(GuestLog::new(name)));
+    fn new(log: SharedLog, links: Arc<Links>, limits: &Limits) -> Self {
         let wasi = WasiCtxBuilder::new()
             .stdout(GuestStream::new(log.clone(), host::Level::Info))
             .stderr(GuestStream::new(log.clone(), host::Level::Warn))
+            .max_random_size(RANDOM_BYTES_MAX)
             .build();
+        let mut resources = ResourceTable::new();
+        resources.set_max_capacity(RESOURCES_MAX);
         Self {
             links,
             deadline: Deadline::default(),
-            memory: MemoryLimit {
-                bytes: limits.memory_bytes,
-                table_elements: limits.table_elements,
-                refused: false,
-            },
+            memory: MemoryLimit::new(limits),
             log,
             wasi,
-            resources: ResourceTable::new(),
+            resources,
         }
-    }
-
-    /// What the guest wrote in the call at hand. Only the thread that calls the
-    /// guest ever takes this lock: the WASI streams want to be `Sync`.
-    pub(super) fn log(&self) -> MutexGuard<'_, GuestLog> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,7 +77,7 @@ impl host::Host for HostState {
     }
 
     fn log(&mut self, level: host::Level, message: String) {
-        HostState::log(self).line(level, &message);
+        self.log.lock().line(level, &message);
     }
 
     fn enabled(&mut self) -> host::Level {
@@ -123,35 +120,69 @@ impl Deadline {
     }
 }
 
-/// Bounds memory and tables, and remembers that it refused.
+/// Bounds all memories and tables of an instance together, and remembers that it
+/// refused.
 #[derive(Debug)]
 pub(super) struct MemoryLimit {
-    bytes: usize,
-    table_elements: usize,
+    bytes_left: usize,
+    elements_left: usize,
+    parts: usize,
     pub(super) refused: bool,
+}
+
+impl MemoryLimit {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            bytes_left: limits.memory_bytes,
+            elements_left: limits.table_elements,
+            parts: limits.parts,
+            refused: false,
+        }
+    }
+}
+
+/// Takes a growth from what is left; false if that is too little.
+fn take(left: &mut usize, current: usize, desired: usize) -> bool {
+    match left.checked_sub(desired.saturating_sub(current)) {
+        Some(rest) => *left = rest,
+        None => return false,
+    }
+    true
 }
 
 impl ResourceLimiter for MemoryLimit {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let granted = desired <= self.bytes;
+        let granted = take(&mut self.bytes_left, current, desired);
         self.refused |= !granted;
         Ok(granted)
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let granted = desired <= self.table_elements;
+        let granted = take(&mut self.elements_left, current, desired);
         self.refused |= !granted;
         Ok(granted)
+    }
+
+    fn instances(&self) -> usize {
+        self.parts
+    }
+
+    fn tables(&self) -> usize {
+        self.parts
+    }
+
+    fn memories(&self) -> usize {
+        self.parts
     }
 }
 
@@ -166,11 +197,11 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
 /// A store for one instance, with its limits in force.
 pub(super) fn store(
     engine: &Engine,
-    name: &str,
+    log: SharedLog,
     links: Arc<Links>,
     limits: &Limits,
 ) -> Store<HostState> {
-    let mut store = Store::new(engine, HostState::new(name, links, limits));
+    let mut store = Store::new(engine, HostState::new(log, links, limits));
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.hostcall_bytes);
     store.epoch_deadline_callback(|mut context| Ok(context.data_mut().deadline.tick()));

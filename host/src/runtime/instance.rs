@@ -2,10 +2,12 @@
 //! new start after a fault.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bindings::{self, Batch, Packet};
 use super::compiled::Compiled;
 use super::guest::Guest;
+use super::guest_log::SharedLog;
 use crate::chain::{Fault, FaultKind, Filter, Lifecycle, LifecycleError, View};
 use crate::packet::{BATCH_MAX, Decision, Links};
 
@@ -30,6 +32,8 @@ pub struct Instance {
     compiled: Arc<Compiled>,
     context: Context,
     guest: Guest,
+    /// Outlives the guest, so that a new start brings no new allowance of lines.
+    log: SharedLog,
     started: bool,
     links: Arc<Links>,
     packets: Vec<Packet>,
@@ -45,11 +49,14 @@ impl Instance {
         context: Context,
         links: Arc<Links>,
     ) -> Result<Self, LifecycleError> {
-        let guest = initialised(&compiled, &context, links.clone())?;
+        let log = SharedLog::new(&compiled.description.name);
+        let deadline = compiled.runtime.limits.call_deadline;
+        let guest = initialised(&compiled, &context, &log, links.clone(), deadline)?;
         Ok(Self {
             compiled,
             context,
             guest,
+            log,
             started: false,
             links,
             packets: Vec::with_capacity(BATCH_MAX),
@@ -57,13 +64,7 @@ impl Instance {
     }
 
     fn answer(&mut self, call: Lifecycle) -> Result<Result<Option<String>, String>, Fault> {
-        let limits = &self.compiled.runtime.limits;
-        // A started instance is called by its worker, between two batches.
-        let deadline = if self.started {
-            limits.batch_deadline
-        } else {
-            limits.call_deadline
-        };
+        let deadline = self.call_deadline();
         self.guest.call(deadline, |guest, store| {
             let done = match call {
                 Lifecycle::Start => guest.call_start(store)?,
@@ -75,15 +76,26 @@ impl Instance {
             Ok(done.map(|()| None))
         })
     }
+
+    /// A started instance is called by its worker, and packets wait for it.
+    fn call_deadline(&self) -> Duration {
+        let limits = &self.compiled.runtime.limits;
+        if self.started {
+            limits.worker_call_deadline
+        } else {
+            limits.call_deadline
+        }
+    }
 }
 
 fn initialised(
     compiled: &Compiled,
     context: &Context,
+    log: &SharedLog,
     links: Arc<Links>,
+    deadline: Duration,
 ) -> Result<Guest, LifecycleError> {
-    let mut guest = compiled.guest(links)?;
-    let deadline = compiled.runtime.limits.call_deadline;
+    let mut guest = compiled.guest(log.clone(), links, deadline)?;
     let context = bindings::Context {
         params: &context.params,
         worker: context.worker,
@@ -95,11 +107,11 @@ fn initialised(
     Ok(guest)
 }
 
+/// A guest's text, cut to a length and without what could steer a terminal.
 fn bounded(text: String) -> String {
-    match text.char_indices().nth(ANSWER_CHARS_MAX) {
-        Some((end, _)) => text[..end].to_owned(),
-        None => text,
-    }
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let clean = text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c });
+    clean.take(ANSWER_CHARS_MAX).collect()
 }
 
 impl Filter for Instance {
@@ -132,8 +144,10 @@ impl Filter for Instance {
     fn recover(&mut self, started: bool) -> Result<(), Fault> {
         self.started = started;
         let restart = |error: LifecycleError| Fault::new(FaultKind::Restart, error.to_string());
-        self.guest =
-            initialised(&self.compiled, &self.context, self.links.clone()).map_err(restart)?;
+        let deadline = self.call_deadline();
+        let links = self.links.clone();
+        self.guest = initialised(&self.compiled, &self.context, &self.log, links, deadline)
+            .map_err(restart)?;
         if self.started {
             let answer = self.answer(Lifecycle::Start)?;
             answer.map_err(|text| restart(LifecycleError::Refused(bounded(text))))?;

@@ -1,9 +1,10 @@
 //! WASI for guests: there, empty, and never blocking.
 //!
-//! The interfaces are those of `wasmtime-wasi`, except for the two through which
-//! a guest could wait, `wasi:io/poll` and `wasi:io/streams`. Here a wait is over
-//! at once: a guest that sleeps or waits on its own stdin must not hold up the
-//! packets of others, and no deadline interrupts a host call.
+//! The interfaces are those of `wasmtime-wasi`, except for those through which a
+//! guest could wait. In `wasi:io/poll` and `wasi:io/streams` a wait is over at
+//! once: a guest that sleeps or waits on its own stdin must not hold up the packets
+//! of others, and no deadline interrupts a host call. Sockets cannot even be made:
+//! the library would first enter an asynchronous runtime, and then refuse.
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,8 +12,14 @@ use std::task::{Context, Poll, Waker};
 
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::WasiView;
+use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode, IpAddressFamily};
+use wasmtime_wasi::p2::bindings::sockets::tcp_create_socket;
 use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::bindings::sync::sockets::udp_create_socket;
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, DynPollable, Network, SocketError, SocketResult, StreamError,
+    StreamResult, TcpSocket, UdpSocket,
+};
 use wasmtime_wasi_io::bindings::wasi::io::{poll as async_poll, streams as async_streams};
 
 /// Gives access to the resources of a guest.
@@ -29,6 +36,8 @@ pub(super) fn add_to_linker<T: WasiView + HasResources + 'static>(
     linker.allow_shadowing(true);
     poll::add_to_linker::<T, HasNonBlocking>(linker, |state| NonBlocking(state.resources()))?;
     streams::add_to_linker::<T, HasNonBlocking>(linker, |state| NonBlocking(state.resources()))?;
+    tcp_create_socket::add_to_linker::<T, NoSockets>(linker, |_| NoSockets)?;
+    udp_create_socket::add_to_linker::<T, NoSockets>(linker, |_| NoSockets)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -41,6 +50,45 @@ impl HasData for HasNonBlocking {
 
 /// The resources of a guest, seen through operations that do not block.
 struct NonBlocking<'a>(&'a mut ResourceTable);
+
+/// Refuses to make a socket, at once.
+struct NoSockets;
+
+impl HasData for NoSockets {
+    type Data<'a> = NoSockets;
+}
+
+/// How the other two tell their refusal. The interface itself stays the library's.
+impl network::Host for NoSockets {
+    fn convert_error_code(&mut self, error: SocketError) -> wasmtime::Result<ErrorCode> {
+        error.downcast()
+    }
+
+    fn network_error_code(
+        &mut self,
+        _error: Resource<wasmtime::Error>,
+    ) -> wasmtime::Result<Option<ErrorCode>> {
+        Ok(None)
+    }
+}
+
+impl network::HostNetwork for NoSockets {
+    fn drop(&mut self, _network: Resource<Network>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+}
+
+impl tcp_create_socket::Host for NoSockets {
+    fn create_tcp_socket(&mut self, _family: IpAddressFamily) -> SocketResult<Resource<TcpSocket>> {
+        Err(ErrorCode::AccessDenied.into())
+    }
+}
+
+impl udp_create_socket::Host for NoSockets {
+    fn create_udp_socket(&mut self, _family: IpAddressFamily) -> SocketResult<Resource<UdpSocket>> {
+        Err(ErrorCode::AccessDenied.into())
+    }
+}
 
 /// The result of an operation if it is done at once; a trap otherwise. Nothing
 /// that a guest of ours can open ever has to wait.

@@ -77,6 +77,8 @@ pub struct NfqSource {
     sleeper: Arc<Sleeper>,
     meter: Arc<Meter>,
     empty_looks: u32,
+    /// What ends the source, once the packets received before it are settled.
+    failed: Option<SourceError>,
 }
 
 impl NfqSource {
@@ -118,22 +120,22 @@ impl NfqSource {
                 verdicts_refused: AtomicU64::new(0),
             }),
             empty_looks: 0,
+            failed: None,
         })
     }
 
     /// Takes what is waiting, up to a full batch, without blocking.
-    fn fill(&mut self, batch: &mut Batch) -> Result<(), SourceError> {
-        while !batch.is_full() {
+    fn fill(&mut self, batch: &mut Batch) {
+        while self.failed.is_none() && !batch.is_full() {
             match self.queue.recv() {
                 Ok(message) => {
                     batch.push(metadata(&message, batch.now_ns()), message.get_payload());
                     self.outstanding.push(message);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => self.survive(error)?,
+                Err(error) => self.failed = self.survive(error).err(),
             }
         }
-        Ok(())
     }
 
     /// Counts an error that costs a packet at most; gives back any other.
@@ -173,10 +175,13 @@ impl PacketSource for NfqSource {
     fn recv(&mut self, batch: &mut Batch) -> Result<Received, SourceError> {
         loop {
             batch.begin(super::now_ns());
-            self.fill(batch)?;
+            self.fill(batch);
             if !batch.is_empty() {
                 self.empty_looks = 0;
                 return Ok(Received::Packets);
+            }
+            if let Some(failed) = self.failed.take() {
+                return Err(failed);
             }
             if self.sleeper.woken.swap(false, Ordering::Acquire) {
                 return Ok(Received::Woken);

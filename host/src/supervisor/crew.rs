@@ -1,7 +1,7 @@
 //! The workers' threads and mailboxes.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -69,11 +69,19 @@ impl Drop for Farewell {
 
 /// All workers.
 #[derive(Default)]
-pub(super) struct Crew(Vec<Member>);
+pub(super) struct Crew {
+    members: Vec<Member>,
+    /// By worker: generations whose adoption was not waited for to its end. Their
+    /// stages come home when the worker gets round to it.
+    late: Vec<(u32, Receiver<Adopted>)>,
+}
+
+/// The stages that workers no longer have, each with the number of its worker.
+pub(super) type Retired = Vec<(u32, Stage)>;
 
 impl Crew {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.members.is_empty()
     }
 
     /// Starts a worker, whose mailbox holds its first generation before it
@@ -101,7 +109,7 @@ impl Crew {
         let thread = std::thread::Builder::new()
             .name(format!("ipqext-queue-{}", settings.queue))
             .spawn(serve)?;
-        self.0.push(Member {
+        self.members.push(Member {
             number,
             mailbox,
             waker,
@@ -114,22 +122,45 @@ impl Crew {
     }
 
     /// Sends each worker its build of a generation, and waits until all adopted.
-    /// Gives the stages that each no longer has.
+    /// Gives the stages that they no longer have, and the first worker that did not
+    /// answer in time: that one adopts the generation when it gets round to it.
     pub(super) fn publish(
-        &self,
+        &mut self,
         mut build: impl FnMut(u32) -> Generation,
-    ) -> Result<Vec<(u32, Vec<Stage>)>, CommandError> {
-        let mut sent = Vec::with_capacity(self.0.len());
-        for member in &self.0 {
+    ) -> (Retired, Result<(), CommandError>) {
+        let mut sent = Vec::with_capacity(self.members.len());
+        let mut result = Ok(());
+        for member in &self.members {
             let (reply, answer) = channel::<Adopted>();
-            member.order(Order::Adopt(build(member.number), reply))?;
+            let ordered = member.order(Order::Adopt(build(member.number), reply));
+            result = result.and(ordered);
             sent.push((member, answer));
         }
-        let adopted = sent.into_iter().map(|(member, answer)| {
-            let adopted = member.answer(&answer)?;
-            Ok((member.number, adopted.retired))
-        });
-        adopted.collect()
+        let mut retired = Vec::new();
+        for (member, answer) in sent {
+            match member.answer(&answer) {
+                Ok(adopted) => retired.extend(of(member.number, adopted)),
+                Err(silent) => {
+                    self.late.push((member.number, answer));
+                    result = result.and(Err(silent));
+                }
+            }
+        }
+        (retired, result)
+    }
+
+    /// The stages of generations that were adopted too late for `publish`.
+    pub(super) fn take_late(&mut self) -> Retired {
+        let mut retired = Vec::new();
+        self.late
+            .retain(|(worker, answer)| match answer.try_recv() {
+                Ok(adopted) => {
+                    retired.extend(of(*worker, adopted));
+                    false
+                }
+                Err(error) => error == TryRecvError::Empty,
+            });
+        retired
     }
 
     /// Has every worker make a lifecycle call on a started extension.
@@ -138,8 +169,8 @@ impl Crew {
         id: StageId,
         call: Lifecycle,
     ) -> Result<Vec<Result<Option<String>, LifecycleError>>, CommandError> {
-        let mut sent = Vec::with_capacity(self.0.len());
-        for member in &self.0 {
+        let mut sent = Vec::with_capacity(self.members.len());
+        for member in &self.members {
             let (reply, answer) = channel();
             member.order(Order::Call(id, call, reply))?;
             sent.push((member, answer));
@@ -153,22 +184,22 @@ impl Crew {
 
     /// Tells all workers of the network devices.
     pub(super) fn tell_links(&self, links: &Arc<Links>) {
-        for member in &self.0 {
+        for member in &self.members {
             // A worker that has ended is reported by its own event.
             let _ = member.order(Order::Links(links.clone()));
         }
     }
 
     /// Has all workers settle what waits in their queues, and ends them. Gives
-    /// back their stages, and the first failure.
-    pub(super) fn dismiss(self) -> (Vec<(u32, Stage)>, Result<(), WorkerError>) {
-        for member in &self.0 {
+    /// back all their stages, and the first failure.
+    pub(super) fn dismiss(self) -> (Retired, Result<(), WorkerError>) {
+        for member in &self.members {
             // A worker that has ended already is joined all the same.
             let _ = member.order(Order::Drain);
         }
         let mut stages = Vec::new();
         let mut result = Ok(());
-        for member in self.0 {
+        for member in self.members {
             let ended = member.thread.join().unwrap_or_else(|_| {
                 Err(WorkerError::Panic("outside of the evaluation".to_owned()))
             });
@@ -179,10 +210,20 @@ impl Crew {
                 Err(error) => result = result.and(Err(error)),
             }
         }
+        for (worker, answer) in self.late {
+            stages.extend(answer.try_iter().flat_map(|adopted| of(worker, adopted)));
+        }
         (stages, result)
     }
 
     pub(super) fn report(&self) -> Vec<QueueReport> {
-        self.0.iter().map(Member::report).collect()
+        self.members.iter().map(Member::report).collect()
     }
+}
+
+fn of(worker: u32, adopted: Adopted) -> impl Iterator<Item = (u32, Stage)> {
+    adopted
+        .retired
+        .into_iter()
+        .map(move |stage| (worker, stage))
 }

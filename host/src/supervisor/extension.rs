@@ -90,6 +90,10 @@ impl Extension {
     /// # Errors
     /// The one that refused or failed. None is started.
     pub(super) fn start_idle(&mut self) -> Result<(), CommandError> {
+        if let Some(worker) = self.idle.iter().position(Option::is_none) {
+            // It was stopped, but the worker has not given it back yet.
+            return Err(CommandError::WorkerSilent(worker as u32));
+        }
         for worker in 0..self.idle.len() {
             let stage = self.idle[worker].as_mut();
             let answer = stage.map_or(Ok(None), |stage| stage.lifecycle(Lifecycle::Start));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ipqext_tests::guests;
-use ipqext_tests::kernel::namespace;
+use ipqext_tests::kernel::{Namespace, namespace};
 use ipqext_tests::programs::{Daemon, wait_until};
 
 use crate::{queue_icmp, queue_udp};
@@ -106,13 +106,29 @@ fn a_new_device_is_known_by_name() {
     let daemon = Daemon::start(&net, guests::hostile(), &["--start", "observe"]);
     net.run("ip link add late type veth peer name far");
     net.run("ip link set far up");
+    named(&net, &daemon, 1);
+}
+
+#[test]
+fn a_device_without_a_hardware_address_is_known_by_name() {
+    let Some(net) = namespace("a_device_without_a_hardware_address_is_known_by_name") else {
+        return;
+    };
+    let daemon = Daemon::start(&net, guests::hostile(), &["--start", "observe"]);
+    // A tunnel, whose type is ARPHRD_NONE.
+    net.run("ip tuntap add dev late mode tun");
+    named(&net, &daemon, 65534);
+}
+
+/// Pings by the device `late` until the extension is told its name and type.
+fn named(net: &Namespace, daemon: &Daemon, hardware_type: u16) {
     net.run("ip addr add 192.0.2.1/24 dev late");
     net.run("ip link set late up");
     net.run("iptables -A OUTPUT -o late -p icmp -j NFQUEUE --queue-num 0");
-    // "4: late@far: <BROADCAST,...", of which 1 is the hardware type of Ethernet.
+    // "4: late@far: <BROADCAST,..."
     let shown = net.run("ip -o link show dev late");
     let (index, _) = shown.split_once(':').expect("ip shows the index first");
-    let told = format!("out_link={index}/late/1");
+    let told = format!("out_link={index}/late/{hardware_type}");
     wait_until("the new device is named", || {
         net.ping(1, "192.0.2.2");
         let info = daemon.ipqext("info observe");

@@ -68,6 +68,45 @@ fn one_that_sleeps_holds_up_nothing() {
 }
 
 #[test]
+fn one_that_cannot_start_again_in_time_is_quarantined_and_the_traffic_goes_on() {
+    let Some(net) =
+        namespace("one_that_cannot_start_again_in_time_is_quarantined_and_the_traffic_goes_on")
+    else {
+        return;
+    };
+    let daemon = Daemon::start(&net, guests::hostile(), &["--start", "slow-init"]);
+    queue_icmp(&net);
+    assert_eq!(net.ping(3, "127.0.0.1"), 3);
+    let listed = daemon.listed("slow-init");
+    assert_eq!(listed["state"], "quarantined");
+    assert_eq!(listed["faults"], 2, "the panic, and the start after it");
+    assert_eq!(listed["packets"]["seen"], 1);
+    assert_eq!(listed["packets"]["skipped"], 5);
+    // Off the worker it has the time that it needs.
+    daemon.ipqext("stop slow-init");
+    daemon.ipqext("start slow-init");
+    assert_eq!(daemon.listed("slow-init")["state"], "started");
+}
+
+#[test]
+fn one_that_babbles_at_each_new_start_does_not_flood_the_log() {
+    let Some(net) = namespace("one_that_babbles_at_each_new_start_does_not_flood_the_log") else {
+        return;
+    };
+    let daemon = Daemon::start(&net, guests::hostile(), &["--start", "babbles"]);
+    queue_udp(&net);
+    let peer = program("udp-peer");
+    // One at a time: each packet is a batch, a fault and a new start.
+    let output = net.run(&format!("{} 2000 1", peer.display()));
+    assert_eq!(output, "sent 2000\nreceived 2000\n");
+    assert_eq!(daemon.listed("babbles")["faults"], 2000);
+    let log = daemon.log();
+    let lines = log.matches("babble ").count();
+    assert!(lines > 0, "{log}");
+    assert!(lines < 1000, "of 40000 lines {lines} were logged");
+}
+
+#[test]
 fn a_daemon_commanded_under_traffic_loses_no_packet() {
     let Some(net) = namespace("a_daemon_commanded_under_traffic_loses_no_packet") else {
         return;
