@@ -13,7 +13,9 @@ use nix::sys::socket::{
 };
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
+
+use self::connection::IdleSince;
 
 use crate::event::Events;
 
@@ -21,7 +23,8 @@ mod connection;
 mod request;
 mod response;
 
-/// How many clients are served at once; one more is told to come back.
+/// How many clients are served at once. One more takes the place of the one that has
+/// been silent for longest.
 const CLIENTS_MAX: usize = 128;
 /// How long no client is accepted after the system refused one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -105,6 +108,14 @@ pub struct Clients {
     events: Events,
     closing: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    /// In order of arrival. Those that have hung up are forgotten when it is full.
+    places: Vec<Place>,
+}
+
+/// A client's place among those that are served.
+struct Place {
+    task: AbortHandle,
+    idle_since: IdleSince,
 }
 
 impl Clients {
@@ -114,17 +125,40 @@ impl Clients {
             events,
             closing: watch::Sender::new(false),
             tasks: JoinSet::new(),
+            places: Vec::new(),
         }
     }
 
     fn serve(&mut self, stream: UnixStream) {
-        if self.tasks.len() < CLIENTS_MAX {
-            let closing = self.closing.subscribe();
-            self.tasks
-                .spawn(connection::serve(stream, self.events.clone(), closing));
-        } else {
+        if self.places.len() >= CLIENTS_MAX && !self.make_room() {
             tokio::spawn(connection::turn_away(stream));
+            return;
         }
+        let idle_since = IdleSince::now();
+        let serve = connection::serve(
+            stream,
+            self.events.clone(),
+            idle_since.clone(),
+            self.closing.subscribe(),
+        );
+        let task = self.tasks.spawn(serve);
+        self.places.push(Place { task, idle_since });
+    }
+
+    /// Forgets who has hung up; if nobody has, hangs up on who has been silent for
+    /// longest. False if all of them wait for an answer.
+    fn make_room(&mut self) -> bool {
+        self.places.retain(|place| !place.task.is_finished());
+        if self.places.len() < CLIENTS_MAX {
+            return true;
+        }
+        let silent = self.places.iter().enumerate();
+        let silent = silent.filter_map(|(at, place)| Some((place.idle_since.get()?, at)));
+        let Some((_, longest)) = silent.min() else {
+            return false;
+        };
+        self.places.remove(longest).task.abort();
+        true
     }
 
     /// Gives each a short time to read the response at hand, and hangs up.
@@ -132,7 +166,11 @@ impl Clients {
         // Fails only if there is none.
         let _ = self.closing.send(true);
         // Who does not read in time goes without.
-        let _ = tokio::time::timeout(CLOSING_TIME, self.tasks.join_all()).await;
+        let finish = async {
+            let mut tasks = self.tasks;
+            while tasks.join_next().await.is_some() {}
+        };
+        let _ = tokio::time::timeout(CLOSING_TIME, finish).await;
     }
 }
 

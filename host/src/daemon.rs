@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +16,9 @@ use crate::socket_path;
 use crate::source::{OpenError, PacketSource};
 use crate::supervisor::{End, Setup, Supervisor};
 use crate::worker::WorkerError;
+
+/// How long a worker may take to answer before a command is told so.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How the daemon is to run.
 #[derive(Clone, Debug)]
@@ -177,6 +181,7 @@ fn supervisor(config: &Config, events: Events) -> Result<Supervisor, DaemonError
         links: links::snapshot().map_err(system("list the network devices"))?,
         workers: 1,
         events,
+        answer_timeout: ANSWER_TIMEOUT,
     }))
 }
 

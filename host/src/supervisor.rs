@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -41,6 +41,9 @@ pub struct Setup {
     pub workers: u32,
     /// Where workers tell of their end.
     pub events: Events,
+    /// How long a worker may take to answer. It answers between two batches, and
+    /// extensions have their deadlines, so this is only for a worker that hangs.
+    pub answer_timeout: Duration,
 }
 
 /// How the supervisor ended.
@@ -77,7 +80,7 @@ impl Supervisor {
             }),
             workers: setup.workers,
             events: setup.events,
-            crew: Crew::default(),
+            crew: Crew::new(setup.answer_timeout),
             extensions: Vec::new(),
             generation: 0,
             next_id: 0,
@@ -251,12 +254,11 @@ impl Supervisor {
     }
 
     fn delete(&mut self, place: usize) -> Result<Reply, CommandError> {
-        match self.stop(place) {
-            Ok(_) => {}
-            // It may still be called: then it must stay in sight.
-            Err(error @ CommandError::WorkerSilent(_)) => return Err(error),
-            Err(error) => tracing::warn!(error = %error, "extension is deleted all the same"),
+        if let Err(error) = self.stop(place) {
+            tracing::warn!(error = %error, "extension is to be deleted all the same");
         }
+        // What may still be called must stay in sight.
+        self.extensions[place].check_home()?;
         let mut extension = self.extensions.remove(place);
         if let Err(error) = extension.call_idle("fini", Lifecycle::Fini) {
             tracing::warn!(error = %error, "extension is deleted all the same");
@@ -352,7 +354,7 @@ impl Supervisor {
     /// # Errors
     /// A worker failed.
     pub fn finish(mut self) -> Result<(), WorkerError> {
-        let (returned, result) = std::mem::take(&mut self.crew).dismiss();
+        let (returned, result) = self.crew.take().dismiss();
         self.take_home(returned);
         for extension in &mut self.extensions {
             let stop = match extension.life {

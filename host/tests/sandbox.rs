@@ -64,6 +64,21 @@ fn count_tells_a_table() {
 }
 
 #[test]
+fn an_extension_of_the_stateful_world_is_taken() {
+    // It is written from the contract alone, without the SDK.
+    let guest = Guest::hostile("stateful", "");
+    assert_eq!(
+        compiled_from(guests::hostile(), "stateful")
+            .description
+            .version,
+        "1.2.3"
+    );
+    let batch = evaluated(&mut chain([guest.stage]), [ping(1)]);
+    assert_eq!(settled(&batch), [Settlement::Accept]);
+    assert_eq!(guest.counters.passed.get(), 1);
+}
+
+#[test]
 fn marks_sets_the_bits_it_was_told() {
     let mut chain = chain([Guest::hostile("marks", "value=0x22,mask=0xff").stage]);
     let mut marked = ping(1);

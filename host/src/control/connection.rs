@@ -1,7 +1,8 @@
 //! One client: lines in, lines out, in order.
 
 use std::io;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ipqext_protocol::{LINE_BYTES_MAX, Response};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -16,10 +17,33 @@ use crate::event::{Command, CommandError, Event, Events, Reply};
 /// How long a client may take to read an answer before it is cut off.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Since when a client has nothing to wait for; `None` while it waits for an answer.
+#[derive(Clone)]
+pub(super) struct IdleSince(Arc<Mutex<Option<Instant>>>);
+
+impl IdleSince {
+    pub(super) fn now() -> Self {
+        Self(Arc::new(Mutex::new(Some(Instant::now()))))
+    }
+
+    pub(super) fn get(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+}
+
 /// Serves a client until it hangs up, writes an endless line, does not read, or
 /// the daemon is closing.
-pub(super) async fn serve(stream: UnixStream, events: Events, closing: watch::Receiver<bool>) {
-    if let Err(error) = converse(stream, &events, closing).await {
+pub(super) async fn serve(
+    stream: UnixStream,
+    events: Events,
+    idle_since: IdleSince,
+    closing: watch::Receiver<bool>,
+) {
+    if let Err(error) = converse(stream, &events, &idle_since, closing).await {
         tracing::debug!(error = %error, "a control client was cut off");
     }
 }
@@ -33,6 +57,7 @@ pub(super) async fn turn_away(mut stream: UnixStream) {
 async fn converse(
     stream: UnixStream,
     events: &Events,
+    idle_since: &IdleSince,
     mut closing: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
@@ -51,9 +76,11 @@ async fn converse(
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
+        idle_since.set(None);
         if let Some(response) = answer(&line, events).await {
             send(&mut writer, &response).await?;
         }
+        idle_since.set(Some(Instant::now()));
     }
 }
 

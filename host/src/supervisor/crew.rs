@@ -13,10 +13,6 @@ use crate::source::{LossMeter, PacketSource, Settings};
 use crate::telemetry::WorkerCounters;
 use crate::worker::{Adopted, Generation, Order, Worker, WorkerError};
 
-/// How long a worker may take to answer. It answers between two batches, and a
-/// batch has its deadlines, so this is only for a worker that hangs.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// One worker, seen from outside.
 struct Member {
     number: u32,
@@ -36,8 +32,8 @@ impl Member {
         sent.map_err(|_| CommandError::WorkerSilent(self.number))
     }
 
-    fn answer<T>(&self, answer: &Receiver<T>) -> Result<T, CommandError> {
-        let answer = answer.recv_timeout(ANSWER_TIMEOUT);
+    fn answer<T>(&self, answer: &Receiver<T>, timeout: Duration) -> Result<T, CommandError> {
+        let answer = answer.recv_timeout(timeout);
         answer.map_err(|_| CommandError::WorkerSilent(self.number))
     }
 
@@ -68,8 +64,8 @@ impl Drop for Farewell {
 }
 
 /// All workers.
-#[derive(Default)]
 pub(super) struct Crew {
+    answer_timeout: Duration,
     members: Vec<Member>,
     /// By worker: generations whose adoption was not waited for to its end. Their
     /// stages come home when the worker gets round to it.
@@ -80,6 +76,20 @@ pub(super) struct Crew {
 pub(super) type Retired = Vec<(u32, Stage)>;
 
 impl Crew {
+    /// No workers yet; each will have so long to answer.
+    pub(super) fn new(answer_timeout: Duration) -> Self {
+        Self {
+            answer_timeout,
+            members: Vec::new(),
+            late: Vec::new(),
+        }
+    }
+
+    /// All workers, of which none are left here.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.answer_timeout))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -138,7 +148,7 @@ impl Crew {
         }
         let mut retired = Vec::new();
         for (member, answer) in sent {
-            match member.answer(&answer) {
+            match member.answer(&answer, self.answer_timeout) {
                 Ok(adopted) => retired.extend(of(member.number, adopted)),
                 Err(silent) => {
                     self.late.push((member.number, answer));
@@ -176,7 +186,7 @@ impl Crew {
             sent.push((member, answer));
         }
         let answers = sent.into_iter().map(|(member, answer)| {
-            let answer = member.answer(&answer)?;
+            let answer = member.answer(&answer, self.answer_timeout)?;
             answer.ok_or(CommandError::WorkerSilent(member.number))
         });
         answers.collect()

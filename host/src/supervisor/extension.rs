@@ -84,16 +84,25 @@ impl Extension {
         texts.collect()
     }
 
+    /// Makes sure that no worker still has a stage of it, as one has that did not
+    /// answer in time when the extension was stopped.
+    ///
+    /// # Errors
+    /// One has.
+    pub(super) fn check_home(&self) -> Result<(), CommandError> {
+        match self.idle.iter().position(Option::is_none) {
+            Some(worker) => Err(CommandError::WorkerSilent(worker as u32)),
+            None => Ok(()),
+        }
+    }
+
     /// Calls `start` on all stages; if one of them will not, those before it are
     /// stopped again.
     ///
     /// # Errors
     /// The one that refused or failed. None is started.
     pub(super) fn start_idle(&mut self) -> Result<(), CommandError> {
-        if let Some(worker) = self.idle.iter().position(Option::is_none) {
-            // It was stopped, but the worker has not given it back yet.
-            return Err(CommandError::WorkerSilent(worker as u32));
-        }
+        self.check_home()?;
         for worker in 0..self.idle.len() {
             let stage = self.idle[worker].as_mut();
             let answer = stage.map_or(Ok(None), |stage| stage.lifecycle(Lifecycle::Start));
