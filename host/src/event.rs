@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::chain::{Fault, LifecycleError};
 use crate::packet::{Group, Link, Needs};
 use crate::runtime::CompileError;
-use crate::source::{Losses, Settings};
+use crate::source::{Losses, Settings, SourceError};
 
 /// Where events are sent. Never blocks; a control client has at most one command
 /// unanswered, and devices change rarely.
@@ -286,6 +286,14 @@ pub enum CommandError {
          see ipqext list"
     )]
     WorkerSilent(u32),
+    /// A queue cannot be set up for what the extension needs.
+    #[error("the queue of worker {worker} cannot be set up for it: {source}: {}", source.source)]
+    QueueRefused {
+        /// Which worker serves the queue.
+        worker: u32,
+        /// What the kernel said.
+        source: SourceError,
+    },
     /// The daemon is ending.
     #[error("the daemon is shutting down")]
     ShuttingDown,

@@ -8,7 +8,7 @@ use crate::event::CommandError;
 
 /// The longest `.wasm` that is read, in bytes. Interpreters for scripting
 /// languages come to some 20 MB.
-const FILE_BYTES_MAX: u64 = 256 << 20;
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// A directory of `.wasm` files.
 #[derive(Clone, Debug)]

@@ -94,7 +94,7 @@ pub enum OpenError {
     },
 }
 
-/// A failure that ends a source: no packet can be received or settled any more.
+/// What a source could not do.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing} failed")]
 pub struct SourceError {

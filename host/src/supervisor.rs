@@ -226,9 +226,13 @@ impl Supervisor {
     fn start(&mut self, place: usize) -> Result<Reply, CommandError> {
         let extension = &mut self.extensions[place];
         if extension.life != Life::Started {
+            let before = extension.life;
             extension.start_idle()?;
             extension.life = Life::Started;
-            self.publish(place)?;
+            if let Err(error) = self.publish(place) {
+                self.withdraw(place, before, &error);
+                return Err(error);
+            }
             tracing::info!(
                 extension = self.extensions[place].name(),
                 generation = self.generation,
@@ -236,6 +240,19 @@ impl Supervisor {
             );
         }
         Ok(self.report(place))
+    }
+
+    /// Takes a start back that a queue refused, also from workers that adopted it.
+    fn withdraw(&mut self, place: usize, before: Life, error: &CommandError) {
+        if !matches!(error, CommandError::QueueRefused { .. }) {
+            return;
+        }
+        self.extensions[place].life = before;
+        let withdrawn = self.publish(place);
+        let stopped = self.extensions[place].call_idle("stop", Lifecycle::Stop);
+        for error in [withdrawn.err(), stopped.err()].into_iter().flatten() {
+            tracing::warn!(error = %error, "while a refused start was taken back");
+        }
     }
 
     fn stop(&mut self, place: usize) -> Result<Reply, CommandError> {

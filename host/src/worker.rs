@@ -36,8 +36,11 @@ pub struct Generation {
 pub struct Adopted {
     /// Its number.
     pub number: u64,
-    /// The stages that it no longer has.
+    /// The stages that it no longer has; if it was refused, those that came with it.
     pub retired: Vec<Stage>,
+    /// Why the worker goes on with the generation before: its source cannot be set
+    /// up for what the new one needs.
+    pub refused: Option<SourceError>,
 }
 
 /// An answer to a lifecycle call; `None` if the extension is not in the chain.
@@ -104,7 +107,7 @@ impl Worker {
     /// batch at hand have been accepted as they came.
     pub fn run(mut self) -> Result<Vec<Stage>, WorkerError> {
         while !self.draining {
-            self.obey()?;
+            self.obey();
             if self.draining || self.serve()? == Received::End {
                 break;
             }
@@ -114,10 +117,13 @@ impl Worker {
     }
 
     /// Follows all orders in the mailbox.
-    fn obey(&mut self) -> Result<(), WorkerError> {
+    fn obey(&mut self) {
         loop {
             match self.mailbox.try_recv() {
-                Ok(Order::Adopt(generation, reply)) => self.adopt(generation, &reply)?,
+                Ok(Order::Adopt(generation, reply)) => {
+                    // Whoever asked may have given up waiting.
+                    let _ = reply.send(self.adopt(generation));
+                }
                 Ok(Order::Call(id, call, reply)) => {
                     let stage = self.chain.stage_mut(id);
                     // Whoever asked may have given up waiting.
@@ -126,38 +132,45 @@ impl Worker {
                 Ok(Order::Links(links)) => self.links = links,
                 Ok(Order::Drain) | Err(TryRecvError::Disconnected) => {
                     self.draining = true;
-                    return Ok(());
+                    return;
                 }
-                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Empty) => return,
             }
         }
     }
 
     /// Widens the source, takes the new chain, then narrows the source: no stage
     /// is called with less than it needs.
-    fn adopt(
-        &mut self,
-        generation: Generation,
-        reply: &Sender<Adopted>,
-    ) -> Result<(), SourceError> {
+    fn adopt(&mut self, generation: Generation) -> Adopted {
+        let Generation { number, places } = generation;
         let before = self.chain.needs();
-        let incoming = generation
-            .places
-            .iter()
-            .filter_map(|place| place.incoming.as_ref());
+        let incoming = places.iter().filter_map(|place| place.incoming.as_ref());
         let wide = incoming.fold(before, |needs, stage| needs.union(stage.needs()));
-        if wide != before {
-            self.source.configure(wide)?;
+        if wide != before
+            && let Err(error) = self.source.configure(wide)
+        {
+            return Adopted {
+                number,
+                retired: places
+                    .into_iter()
+                    .filter_map(|place| place.incoming)
+                    .collect(),
+                refused: Some(error),
+            };
         }
-        let retired = self.chain.rearrange(generation.places);
+        let retired = self.chain.rearrange(places);
         let after = self.chain.needs();
-        if after != wide {
-            self.source.configure(after)?;
+        if after != wide
+            && let Err(error) = self.source.configure(after)
+        {
+            // More than is needed serves as well.
+            tracing::warn!(error = %error.source, "the queue hands over more than is needed");
         }
-        let number = generation.number;
-        // Whoever asked may have given up waiting.
-        let _ = reply.send(Adopted { number, retired });
-        Ok(())
+        Adopted {
+            number,
+            retired,
+            refused: None,
+        }
     }
 
     /// Receives, decides and settles one batch.

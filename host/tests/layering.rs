@@ -27,6 +27,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "runtime::CompileError",
             "source::Losses",
             "source::Settings",
+            "source::SourceError",
         ],
     ),
     ("registry", &["event"]),

@@ -1,4 +1,4 @@
-//! The supervisor with a worker that does not answer in time.
+//! The supervisor with a worker that does not answer in time, or refuses.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
@@ -61,6 +61,33 @@ fn an_extension_that_may_still_be_called_stays_in_sight() {
     supervisor.finish().unwrap();
 }
 
+#[test]
+fn a_queue_that_cannot_be_set_up_leaves_the_extension_as_it_was() {
+    let (mut supervisor, gate, queue) = with_one_worker();
+    gate.refuse(true);
+    let refused = act(&mut supervisor, Action::Start).unwrap_err();
+    let text = refused.to_string();
+    assert!(
+        matches!(refused, CommandError::QueueRefused { .. }),
+        "{text}"
+    );
+    assert!(
+        text.contains("worker 0") && text.contains("on purpose"),
+        "{text}"
+    );
+    assert_eq!(listed(&mut supervisor).state, State::Added);
+    queue.push([ping(1)]);
+    queue.take_settled(1);
+    assert_eq!(listed(&mut supervisor).counts.seen, 0);
+
+    gate.refuse(false);
+    act(&mut supervisor, Action::Start).unwrap();
+    queue.push([ping(2)]);
+    queue.take_settled(1);
+    assert_eq!(listed(&mut supervisor).counts.seen, 1);
+    supervisor.finish().unwrap();
+}
+
 fn with_one_worker() -> (Supervisor, Gate, MemoryQueue) {
     let (events, _) = tokio::sync::mpsc::unbounded_channel();
     let mut supervisor = Supervisor::new(Setup {
@@ -95,7 +122,7 @@ fn listed(supervisor: &mut Supervisor) -> ExtensionReport {
     }
 }
 
-/// Holds a worker up while it settles a batch.
+/// Holds a worker up while it settles a batch, and refuses other settings.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 
@@ -103,6 +130,7 @@ struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 struct GateState {
     closed: bool,
     waiting: bool,
+    refuses: bool,
 }
 
 impl Gate {
@@ -115,6 +143,11 @@ impl Gate {
         while !state.waiting {
             state = changed.wait(state).unwrap();
         }
+    }
+
+    /// Whether the source is to refuse other settings.
+    fn refuse(&self, refuses: bool) {
+        self.0.0.lock().unwrap().refuses = refuses;
     }
 
     fn open(&self) {
@@ -142,6 +175,12 @@ struct Gated {
 
 impl PacketSource for Gated {
     fn configure(&mut self, needs: Needs) -> Result<(), SourceError> {
+        if self.gate.0.0.lock().unwrap().refuses {
+            return Err(SourceError {
+                doing: "setting the queue up",
+                source: std::io::Error::other("on purpose"),
+            });
+        }
         self.inner.configure(needs)
     }
 

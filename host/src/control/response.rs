@@ -74,6 +74,7 @@ fn classify(error: &CommandError) -> (i32, &'static str) {
         CommandError::WorkerSilent(_) => (-32009, "worker-silent"),
         CommandError::ShuttingDown => (-32010, "shutting-down"),
         CommandError::Invalid { source, .. } => (-32011, invalid(source)),
+        CommandError::QueueRefused { .. } => (-32012, "queue-refused"),
     }
 }
 

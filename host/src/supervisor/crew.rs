@@ -132,8 +132,8 @@ impl Crew {
     }
 
     /// Sends each worker its build of a generation, and waits until all adopted.
-    /// Gives the stages that they no longer have, and the first worker that did not
-    /// answer in time: that one adopts the generation when it gets round to it.
+    /// Gives the stages that they no longer have, and the first failure: a worker
+    /// refused, or did not answer in time and adopts when it gets round to it.
     pub(super) fn publish(
         &mut self,
         mut build: impl FnMut(u32) -> Generation,
@@ -149,7 +149,13 @@ impl Crew {
         let mut retired = Vec::new();
         for (member, answer) in sent {
             match member.answer(&answer, self.answer_timeout) {
-                Ok(adopted) => retired.extend(of(member.number, adopted)),
+                Ok(mut adopted) => {
+                    let worker = member.number;
+                    if let Some(source) = adopted.refused.take() {
+                        result = result.and(Err(CommandError::QueueRefused { worker, source }));
+                    }
+                    retired.extend(of(worker, adopted));
+                }
                 Err(silent) => {
                     self.late.push((member.number, answer));
                     result = result.and(Err(silent));
