@@ -17,7 +17,22 @@ const REPORT: &str = "IPQEXT_KERNEL_TEST_REPORT";
 /// # Panics
 /// If the test cannot run where it has to.
 pub fn namespace(test: &str) -> Option<Namespace> {
-    let (made, missing) = match Namespace::new() {
+    namespace_after(test, &[])
+}
+
+/// The same, with commands that are run in the namespace first, words split at
+/// spaces: where one of them fails the test cannot run.
+///
+/// # Panics
+/// As `namespace`.
+pub fn namespace_after(test: &str, commands: &[&str]) -> Option<Namespace> {
+    let prepared = Namespace::new().and_then(|made| {
+        for command in commands {
+            made.check(&command.split_whitespace().collect::<Vec<_>>())?;
+        }
+        Ok(made)
+    });
+    let (made, missing) = match prepared {
         Ok(made) => (Some(made), String::new()),
         Err(missing) => (None, missing),
     };

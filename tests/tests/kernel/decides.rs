@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ipqext_tests::guests;
-use ipqext_tests::kernel::{Namespace, namespace};
+use ipqext_tests::kernel::{Namespace, namespace, namespace_after};
 use ipqext_tests::programs::{Daemon, wait_until};
 
 use crate::{queue_icmp, queue_udp};
@@ -111,12 +111,14 @@ fn a_new_device_is_known_by_name() {
 
 #[test]
 fn a_device_without_a_hardware_address_is_known_by_name() {
-    let Some(net) = namespace("a_device_without_a_hardware_address_is_known_by_name") else {
+    // A tunnel, whose type is ARPHRD_NONE. Not every user may make one.
+    let Some(net) = namespace_after(
+        "a_device_without_a_hardware_address_is_known_by_name",
+        &["ip tuntap add dev late mode tun"],
+    ) else {
         return;
     };
     let daemon = Daemon::start(&net, guests::hostile(), &["--start", "observe"]);
-    // A tunnel, whose type is ARPHRD_NONE.
-    net.run("ip tuntap add dev late mode tun");
     named(&net, &daemon, 65534);
 }
 
