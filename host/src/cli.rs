@@ -48,8 +48,7 @@ struct Run {
     #[arg(long)]
     fail_open: bool,
 
-    /// How many packets may wait in the kernel. The socket's receive buffer
-    /// (sysctl net.core.rmem_default) may be full before that.
+    /// How many packets may wait in the kernel.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..))]
     queue_max_len: u32,
 

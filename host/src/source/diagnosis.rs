@@ -1,7 +1,9 @@
-//! Why the kernel refused a queue, and what it says of one: read from `/proc`.
+//! What the kernel tells of queues and their sockets in `/proc`: why it refused one,
+//! what one lost, which sockets are ours.
 
 use std::fs;
 use std::io;
+use std::os::fd::RawFd;
 
 use super::OpenError;
 
@@ -92,6 +94,25 @@ fn netfilter_sockets(lines: &str) -> impl Iterator<Item = (u32, &str)> {
         let port = fields.get(2)?.parse().ok()?;
         (*fields.get(1)? == NETLINK_NETFILTER && port != 0).then_some((port, *fields.get(9)?))
     })
+}
+
+/// The descriptors of this process that are netfilter sockets.
+pub(super) fn own_netfilter_sockets() -> Vec<RawFd> {
+    let sockets = fs::read_to_string("/proc/self/net/netlink").unwrap_or_default();
+    let descriptors = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let netfilter = descriptors.filter_map(|descriptor| {
+        let target = fs::read_link(descriptor.path()).ok()?;
+        let inode = target
+            .to_str()?
+            .strip_prefix("socket:[")?
+            .strip_suffix(']')?;
+        netfilter_sockets(&sockets).find(|(_, known)| *known == inode)?;
+        descriptor.file_name().to_str()?.parse().ok()
+    });
+    netfilter.collect()
 }
 
 fn process_with_socket(inode: &str) -> Option<String> {

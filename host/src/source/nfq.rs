@@ -1,14 +1,17 @@
 //! The kernel queue through the `nfq` crate: simple, and a baseline to measure
 //! against. The crate does not show its descriptor, so this source polls with
-//! short sleeps, cannot enlarge the receive buffer, and gives one verdict a
-//! system call.
+//! short sleeps, and it gives one verdict a system call.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
+
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
 
 use super::diagnosis::{self, QueueLine};
 use super::{LossMeter, Losses, OpenError, PacketSource, Received, Settings, SourceError};
@@ -21,6 +24,10 @@ use crate::packet::{
 const SLEEP_BUSY: Duration = Duration::from_micros(50);
 const SLEEP_IDLE: Duration = Duration::from_millis(1);
 const BUSY_LOOKS: u32 = 200;
+
+/// What a waiting packet of an Ethernet's MTU takes of the receive buffer, in bytes.
+/// Small ones take a third of it.
+const BUFFER_BYTES_A_PACKET: usize = 2304;
 
 /// How to open a queue.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +113,7 @@ impl NfqSource {
         queue
             .set_fail_open(number, config.fail_open)
             .map_err(failed("setting fail-open"))?;
+        enlarge_receive_buffer(config.max_length as usize * BUFFER_BYTES_A_PACKET);
         // Only now: the crate reads the kernel's answers with the same flag.
         queue.set_nonblocking(true);
         Ok(Self {
@@ -224,6 +232,25 @@ impl PacketSource for NfqSource {
             gso: false,
             fail_open: self.config.fail_open,
             max_length: self.config.max_length,
+        }
+    }
+}
+
+/// Gives the socket room for as many packets as the queue: the system's default is
+/// full after some 256 small ones, and what comes then is lost. The crate hides its
+/// descriptor, but `/proc` tells which ones are netfilter sockets. To give an earlier
+/// one of ours the same room again does no harm.
+fn enlarge_receive_buffer(bytes: usize) {
+    for descriptor in diagnosis::own_netfilter_sockets() {
+        // SAFETY: the descriptor was open a moment ago, and belongs to a queue that
+        // this process keeps. Were it closed since, the call would only fail.
+        let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        // Beyond the limit of net.core.rmem_max only CAP_NET_ADMIN of the machine's
+        // own user namespace helps; without it there is room up to that limit.
+        if setsockopt(&socket, RcvBufForce, &bytes).is_err()
+            && let Err(error) = setsockopt(&socket, RcvBuf, &bytes)
+        {
+            tracing::warn!(error = %error, "the receive buffer stays at the system's default");
         }
     }
 }

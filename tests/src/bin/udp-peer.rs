@@ -7,8 +7,11 @@ use std::io::Write;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
-/// How long it waits for one more packet.
+/// How long it waits for one more packet, or for room to send one.
 const SILENCE: Duration = Duration::from_secs(5);
+/// How many packets a socket sends. They count against its send buffer as long as
+/// they wait in a queue.
+const PACKETS_A_SOCKET: u32 = 100;
 
 fn main() -> anyhow::Result<()> {
     let numbers: Vec<u32> = std::env::args()
@@ -19,11 +22,12 @@ fn main() -> anyhow::Result<()> {
         anyhow::bail!("usage: udp-peer COUNT WINDOW");
     };
     let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 9999))?;
-    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    sender.connect((Ipv4Addr::LOCALHOST, 9999))?;
-
     let mut arrivals = Arrivals::new(receiver, count)?;
+    let mut sender = sender()?;
     for number in 0..count {
+        if number % PACKETS_A_SOCKET == 0 {
+            sender = self::sender()?;
+        }
         while number - arrivals.count >= window {
             if !arrivals.wait()? {
                 break;
@@ -36,6 +40,13 @@ fn main() -> anyhow::Result<()> {
     while arrivals.count < count && arrivals.wait()? {}
     println!("received {}", arrivals.count);
     Ok(())
+}
+
+fn sender() -> std::io::Result<UdpSocket> {
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    sender.connect((Ipv4Addr::LOCALHOST, 9999))?;
+    sender.set_write_timeout(Some(SILENCE))?;
+    Ok(sender)
 }
 
 /// Counts packets, each number once.

@@ -1,10 +1,13 @@
 //! Packets are decided by extensions, as the operator commands.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 use ipqext_tests::guests;
 use ipqext_tests::kernel::{Namespace, namespace, namespace_after};
-use ipqext_tests::programs::{Daemon, wait_until};
+use ipqext_tests::programs::{Daemon, Killed, program, wait_until};
+use nix::sys::signal::Signal;
 
 use crate::{queue_icmp, queue_udp};
 
@@ -183,7 +186,7 @@ fn packets_of_one_flow_arrive_whole_and_once() {
     };
     let daemon = Daemon::start(&net, guests::shipped(), &["--start", "count"]);
     queue_udp(&net);
-    let peer = ipqext_tests::programs::program("udp-peer");
+    let peer = program("udp-peer");
     let output = net.run(&format!("{} 5000 100", peer.display()));
     assert_eq!(output, "sent 5000\nreceived 5000\n");
     let info = daemon.ipqext("info count");
@@ -191,6 +194,35 @@ fn packets_of_one_flow_arrive_whole_and_once() {
     let status = daemon.json("status");
     assert_eq!(status["queues"][0]["packets"]["received"], 5000);
     assert_eq!(status["queues"][0]["packets"]["accepted"], 5000);
+}
+
+#[test]
+fn a_burst_as_long_as_the_queue_waits_and_is_not_lost() {
+    // An ordinary user may not enlarge the buffer, nor read what was lost.
+    let Some(net) = namespace_after(
+        "a_burst_as_long_as_the_queue_waits_and_is_not_lost",
+        &["test -r /proc/net/netfilter/nfnetlink_queue"],
+    ) else {
+        return;
+    };
+    let daemon = Daemon::start(&net, guests::shipped(), &["--queue-max-len", "5000"]);
+    queue_udp(&net);
+    daemon.signal(Signal::SIGSTOP);
+    let mut command = net.command(program("udp-peer"));
+    let mut peer = Killed(net.spawn(command.args(["5000", "5000"]).stdout(Stdio::piped())));
+    let stdout = peer.0.stdout.take().expect("it is piped");
+    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("sent 5000"));
+    daemon.signal(Signal::SIGCONT);
+    wait_until("all packets were received", || {
+        daemon.json("status")["queues"][0]["packets"]["received"] == 5000
+    });
+    let status = daemon.json("status");
+    let lost = &status["queues"][0]["lost"];
+    assert_eq!(
+        (&lost["queue_full"], &lost["socket_full"]),
+        (&0.into(), &0.into())
+    );
 }
 
 #[test]
