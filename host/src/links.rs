@@ -4,10 +4,11 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    DecodeError, ErrorBuffer, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkBuffer,
+    NetlinkHeader, NetlinkMessage, NlasIterator,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::link::{LinkHeader, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket};
 
@@ -16,6 +17,12 @@ use crate::packet::Link;
 
 /// The multicast group that tells of devices.
 const RTNLGRP_LINK: u32 = 1;
+/// The message that describes a device (`<linux/rtnetlink.h>`).
+const RTM_NEWLINK: u16 = 16;
+/// The attribute with its name (`<linux/if_link.h>`).
+const IFLA_IFNAME: u16 = 3;
+/// The length of `struct ifinfomsg`, which stands before the attributes.
+const IFINFOMSG_BYTES: usize = 16;
 
 /// All devices, by index.
 ///
@@ -46,36 +53,43 @@ fn dump_request() -> Vec<u8> {
 /// Takes the devices from one datagram of a dump; false after the last.
 fn read_dump(mut bytes: &[u8], links: &mut Vec<Link>) -> io::Result<bool> {
     while !bytes.is_empty() {
-        let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-        // Messages are aligned to four bytes (NLMSG_ALIGN).
-        let length = (message.header.length as usize).next_multiple_of(4);
-        bytes = bytes.get(length.max(4)..).unwrap_or_default();
-        match message.payload {
-            NetlinkPayload::Done(_) => return Ok(false),
-            NetlinkPayload::Error(error) => return Err(error.to_io()),
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                links.extend(device(link));
+        let message = NetlinkBuffer::new_checked(bytes).map_err(garbled)?;
+        match message.message_type() {
+            NLMSG_DONE => return Ok(false),
+            NLMSG_ERROR => {
+                let error = ErrorBuffer::new_checked(message.payload()).map_err(garbled)?;
+                let code = error.code().map_or(0, |code| code.get());
+                return Err(io::Error::from_raw_os_error(code.abs()));
             }
+            RTM_NEWLINK => links.extend(device(message.payload())?),
             _ => {}
         }
+        // Messages are aligned to four bytes (NLMSG_ALIGN).
+        let length = (message.length() as usize).next_multiple_of(4);
+        bytes = bytes.get(length..).unwrap_or_default();
     }
     Ok(true)
 }
 
-fn device(message: LinkMessage) -> Option<Link> {
-    let name = message
-        .attributes
-        .into_iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(name),
-            _ => None,
-        });
-    Some(Link {
-        index: message.header.index,
-        name: name?,
-        hardware_type: message.header.link_layer_type.into(),
-    })
+/// Reads what we want of a device and nothing else: some driver's attribute that the
+/// library does not understand must not hide the device.
+fn device(payload: &[u8]) -> io::Result<Option<Link>> {
+    let header = LinkHeader::parse(payload).map_err(garbled)?;
+    let attributes = payload.get(IFINFOMSG_BYTES..).unwrap_or_default();
+    let mut attributes = NlasIterator::new(attributes).map_while(Result::ok);
+    let name = attributes.find(|attribute| attribute.kind() == IFLA_IFNAME);
+    Ok(name.map(|name| {
+        let name = name.value().split(|byte| *byte == 0).next();
+        Link {
+            index: header.index,
+            name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
+            hardware_type: header.link_layer_type.into(),
+        }
+    }))
+}
+
+fn garbled(error: DecodeError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 
 /// Hears of changed devices.
@@ -128,5 +142,41 @@ mod tests {
         let loopback = links.iter().find(|link| link.name == "lo").unwrap();
         assert_eq!(loopback.hardware_type, ARPHRD_LOOPBACK);
         assert_ne!(loopback.index, 0);
+    }
+    #[test]
+    fn an_attribute_that_nobody_understands_does_not_hide_the_device() {
+        let mut message = vec![0; 16];
+        // struct ifinfomsg: family, padding, type 65534 (ARPHRD_NONE), index 7.
+        message.extend([0, 0]);
+        message.extend(65534_u16.to_ne_bytes());
+        message.extend(7_u32.to_ne_bytes());
+        message.extend([0; 8]);
+        // IFLA_MTU (4) of one byte instead of four, padded.
+        message.extend([5_u16.to_ne_bytes(), 4_u16.to_ne_bytes()].concat());
+        message.extend([1, 0, 0, 0]);
+        message.extend([9_u16.to_ne_bytes(), IFLA_IFNAME.to_ne_bytes()].concat());
+        message.extend(*b"tun0\0\0\0\0");
+        let length = message.len() as u32;
+        message[..4].copy_from_slice(&length.to_ne_bytes());
+        message[4..6].copy_from_slice(&RTM_NEWLINK.to_ne_bytes());
+        assert!(NetlinkMessage::<RouteNetlinkMessage>::deserialize(&message).is_err());
+
+        let mut links = Vec::new();
+        assert!(read_dump(&message, &mut links).unwrap());
+        let tunnel = Link {
+            index: 7,
+            name: "tun0".to_owned(),
+            hardware_type: 65534,
+        };
+        assert_eq!(links, [tunnel]);
+    }
+
+    #[test]
+    fn damaged_messages_are_errors() {
+        for length in 1..64 {
+            let mut links = Vec::new();
+            assert!(read_dump(&vec![0xff; length], &mut links).is_err());
+            assert!(read_dump(&vec![0; length], &mut links).is_err());
+        }
     }
 }

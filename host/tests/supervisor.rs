@@ -33,7 +33,8 @@ fn a_stage_that_a_worker_gives_back_late_comes_home() {
     gate.open();
     while act(&mut supervisor, Action::Start).is_err() {}
     queue.push([ping(2)]);
-    queue.take_settled(1);
+    // Also the one that waited before the gate.
+    queue.take_settled(2);
     let report = listed(&mut supervisor);
     assert_eq!(report.state, State::Started);
     assert_eq!(report.counts.seen, 2, "it is called again");

@@ -252,7 +252,7 @@ pub struct Status {
     pub uptime_ms: u64,
     /// Where it looks for extensions.
     pub ext_dir: String,
-    /// The generation of the chain that all workers adopted.
+    /// The last generation of the chain that was published.
     pub generation: u64,
     /// The queues, in worker order.
     pub queues: Vec<Queue>,
