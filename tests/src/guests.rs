@@ -5,9 +5,6 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs, io};
 
-/// The extensions that are shipped, by the names of their packages.
-const SHIPPED: [&str; 3] = ["count", "icmp-drop", "template"];
-
 /// The directory that cargo builds into, wherever CARGO_TARGET_DIR has it.
 pub fn target_dir() -> PathBuf {
     let test = env::current_exe().expect("a running test has a path");
@@ -28,10 +25,25 @@ pub fn workspace() -> &'static Path {
 pub fn shipped() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let packages = SHIPPED.iter().flat_map(|name| ["-p", name]);
+        let names = shipped_names();
+        let packages = names.iter().flat_map(|name| ["-p", name]);
         build(&packages.collect::<Vec<_>>());
         release_dir()
     })
+}
+
+/// The shipped extensions, by the names of their packages: all of `extensions-wasm`
+/// but those that misbehave on purpose.
+pub fn shipped_names() -> Vec<String> {
+    let packages = fs::read_dir(workspace().join("extensions-wasm"));
+    let packages = packages.expect("the workspace has extensions");
+    let names = packages.map(|package| {
+        let name = package.expect("the directory can be read").file_name();
+        name.into_string().expect("packages have plain names")
+    });
+    let mut names: Vec<String> = names.filter(|name| name != "hostile").collect();
+    names.sort();
+    names
 }
 
 /// A directory with the misbehaving extensions of `extensions-wasm/hostile`.
