@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub mod trace;
+
 /// The value of `jsonrpc` in every request and response.
 pub const JSONRPC: &str = "2.0";
 
