@@ -258,7 +258,7 @@ fn each_field_has_its_kind() {
         (&icmp, IPV4 + 9, Kind::Any),
     ];
     for (bytes, at, kind) in cases {
-        let other = [bytes[at] ^ 0x05];
+        let other = [bytes[at] ^ 0x50];
         let (written, found) = rewritten(bytes, &[edit(at, 1, &other)], false).unwrap();
         assert_eq!(found, kind, "byte {at}");
         assert_eq!(written[at], other[0], "byte {at}");
