@@ -6,6 +6,7 @@ mod decides;
 mod ends;
 mod refuses;
 mod survives;
+mod verdicts;
 
 use ipqext_tests::kernel::Namespace;
 
