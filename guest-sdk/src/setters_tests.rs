@@ -6,10 +6,12 @@ use crate::prelude::*;
 use crate::test::{Kit, TestPacket};
 
 /// Does with each packet what a function says.
-struct Changes(fn(&mut Packet) -> Result<(), EditError>);
+struct Changes(Change);
+
+type Change = fn(&mut Packet) -> Result<(), EditError>;
 
 /// The functions of the tests, by the parameter that chooses them.
-const CHANGES: [fn(&mut Packet) -> Result<(), EditError>; 11] = [
+const CHANGES: [Change; 11] = [
     |packet| packet.set_source(IpAddr::from([10, 9, 9, 9])),
     |packet| packet.set_destination(IpAddr::from(Ipv6Addr::LOCALHOST)),
     |packet| {
