@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::daemon::DaemonError;
+use crate::params::ParamsError;
 
 mod run;
 
@@ -26,6 +27,14 @@ pub enum CliError {
     /// The daemon did not start, or did not end well.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// The parameters of an extension cannot be had.
+    #[error("--start {name}: {error}")]
+    Params {
+        /// The extension's name.
+        name: String,
+        /// Why not.
+        error: ParamsError,
+    },
 }
 
 /// Does what the command line says.
@@ -34,6 +43,6 @@ pub enum CliError {
 /// It was not done.
 pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
-        Subcommands::Run(run) => Ok(run::run(run)?),
+        Subcommands::Run(run) => run::run(run),
     }
 }

@@ -5,9 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use ipqext_protocol::{Add, Command, Group, Named, Request, Response, SetGroup};
+use ipqext_protocol::{Add, Command, Group, LINE_BYTES_MAX, Named, Request, Response, SetGroup};
 use serde_json::Value;
 
+use crate::params::{self, ParamsError};
 use crate::socket_path;
 
 mod render;
@@ -37,18 +38,20 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     /// Show the added extensions, in chain order.
+    #[command(short_flag = 'L')]
     List,
     /// Load and initialise an extension, at the end of the chain.
     #[command(short_flag = 'A')]
     Add {
         /// Its name, as in the ext-dir.
         name: String,
-        /// Its parameters, as `every=2`.
+        /// Its parameters, as `every=2`; @FILE reads them from a file, @- from the
+        /// standard input. Write @@ for a text that begins with @.
         #[arg(allow_hyphen_values = true)]
         params: Option<String>,
     },
     /// Stop an extension if need be, finish and unload it.
-    #[command(short_flag = 'X')]
+    #[command(short_flag = 'X', visible_short_flag_alias = 'D')]
     Delete {
         /// Its name.
         name: String,
@@ -69,21 +72,25 @@ enum Subcommands {
         name: String,
     },
     /// Take packets away; the state stays.
+    #[command(short_flag = 'T')]
     Stop {
         /// Its name.
         name: String,
     },
     /// Clear an extension's state.
+    #[command(short_flag = 'R')]
     Reset {
         /// Its name.
         name: String,
     },
     /// Show an extension's state.
+    #[command(short_flag = 'I')]
     Info {
         /// Its name.
         name: String,
     },
     /// Show how to use an extension, added or not.
+    #[command(short_flag = 'H')]
     Help {
         /// Its name.
         name: String,
@@ -113,6 +120,17 @@ pub enum ClientError {
         /// How.
         source: io::Error,
     },
+    /// The parameters cannot be had.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// The daemon would not take the request.
+    #[error(
+        "the request is {bytes} bytes long, and a daemon takes {LINE_BYTES_MAX}: give shorter parameters"
+    )]
+    TooLong {
+        /// The length of the request, in bytes.
+        bytes: usize,
+    },
     /// The daemon refused.
     #[error("{0}")]
     Refused(String),
@@ -138,11 +156,11 @@ fn hint(error: &io::Error) -> &'static str {
 /// # Errors
 /// No daemon answers, or it refuses.
 pub fn run(cli: Cli) -> Result<String, ClientError> {
+    let command = command(cli.command)?;
     let (path, stream) = connect(
         cli.socket
             .map_or_else(socket_path::to_connect, |path| vec![path]),
     )?;
-    let command = command(cli.command);
     let response = exchange(&path, stream, &Request::new(1, command.clone()))?;
     if let Some(error) = response.error {
         return Err(if cli.json {
@@ -158,12 +176,12 @@ pub fn run(cli: Cli) -> Result<String, ClientError> {
     Ok(render::result(&command, result)?)
 }
 
-fn command(command: Subcommands) -> Command {
+fn command(command: Subcommands) -> Result<Command, ParamsError> {
     let named = |name| Named { name };
-    match command {
+    Ok(match command {
         Subcommands::List => Command::List,
         Subcommands::Add { name, params } => {
-            let params = params.unwrap_or_default();
+            let params = params::expand(params.unwrap_or_default())?;
             Command::Add(Add { name, params })
         }
         Subcommands::Delete { name } => Command::Delete(named(name)),
@@ -178,7 +196,7 @@ fn command(command: Subcommands) -> Command {
         Subcommands::Help { name } => Command::Help(named(name)),
         Subcommands::Status => Command::Status,
         Subcommands::Shutdown => Command::Shutdown,
-    }
+    })
 }
 
 /// Connects to the first socket behind which somebody listens. If there is none,
@@ -212,6 +230,9 @@ fn nearness(error: &io::Error) -> u8 {
 
 fn exchange(path: &Path, stream: UnixStream, request: &Request) -> Result<Response, ClientError> {
     let line = serde_json::to_string(request)?;
+    if line.len() > LINE_BYTES_MAX {
+        return Err(ClientError::TooLong { bytes: line.len() });
+    }
     let answer = converse(stream, &line).map_err(|source| ClientError::HungUp {
         path: path.to_owned(),
         source,

@@ -16,6 +16,7 @@
 //! | [`telemetry`] | counters and the log |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
+//! | [`params`] | parameters on both command lines |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -27,6 +28,7 @@ pub mod daemon;
 pub mod event;
 pub mod links;
 pub mod packet;
+pub mod params;
 pub mod registry;
 pub mod runtime;
 pub mod socket_path;

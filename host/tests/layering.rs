@@ -13,6 +13,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("packet", &[]),
     ("telemetry", &[]),
     ("socket_path", &[]),
+    ("params", &[]),
     ("source", &["packet"]),
     ("chain", &["packet", "telemetry"]),
     ("worker", &["chain", "packet", "source", "telemetry"]),
@@ -76,8 +77,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "worker::WorkerError",
         ],
     ),
-    ("cli", &["daemon", "source", "telemetry"]),
-    ("client", &["socket_path"]),
+    ("cli", &["daemon", "params", "source", "telemetry"]),
+    ("client", &["params", "socket_path"]),
 ];
 
 /// A crate, and the modules or files that may name it.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::daemon::{self, Config, DaemonError, StartUp};
+use super::CliError;
+use crate::daemon::{self, Config, StartUp};
+use crate::params;
 use crate::source::PacketSource;
 use crate::source::nfq::{NfqConfig, NfqSource};
 use crate::telemetry::{self, LogFormat};
@@ -26,7 +28,7 @@ pub(super) struct Run {
     socket: Option<PathBuf>,
 
     /// Add and start an extension before the first packet; may be repeated, in
-    /// chain order.
+    /// chain order. NAME=@FILE reads the parameters from a file.
     #[arg(long, value_name = "NAME[=PARAMS]", value_parser = start_up)]
     start: Vec<StartUp>,
 
@@ -62,11 +64,22 @@ fn start_up(text: &str) -> Result<StartUp, String> {
     })
 }
 
+/// The same with the parameters of the file that it names.
+fn expanded(start: StartUp) -> Result<StartUp, CliError> {
+    let StartUp { name, params } = start;
+    match params::expand(params) {
+        Ok(params) => Ok(StartUp { name, params }),
+        Err(error) => Err(CliError::Params { name, error }),
+    }
+}
+
 /// Runs the daemon.
 ///
 /// # Errors
 /// It did not start, or did not end well.
-pub(super) fn run(run: Run) -> Result<(), DaemonError> {
+pub(super) fn run(run: Run) -> Result<(), CliError> {
+    let start = run.start.into_iter().map(expanded);
+    let start = start.collect::<Result<Vec<_>, _>>()?;
     let format = match run.log {
         Log::Text => LogFormat::Text,
         Log::Json => LogFormat::Json,
@@ -76,7 +89,7 @@ pub(super) fn run(run: Run) -> Result<(), DaemonError> {
     let config = Config {
         ext_dir: run.ext_dir,
         socket: run.socket,
-        start: run.start,
+        start,
     };
     let queue = NfqConfig {
         queue: run.queue,
@@ -86,7 +99,8 @@ pub(super) fn run(run: Run) -> Result<(), DaemonError> {
     daemon::run(&config, || {
         let source: Box<dyn PacketSource> = Box::new(NfqSource::open(queue)?);
         Ok(vec![source])
-    })
+    })?;
+    Ok(())
 }
 
 #[cfg(test)]
