@@ -1,10 +1,14 @@
 //! The daemon's command line: one file a subcommand.
 
+use std::io::{self, Write};
+
 use clap::{Parser, Subcommand};
 
+use crate::completion::{self, Shell};
 use crate::daemon::DaemonError;
 use crate::params::ParamsError;
 
+mod man;
 mod run;
 
 /// Decides the packets of a Linux NFQUEUE with WebAssembly extensions.
@@ -19,6 +23,13 @@ pub struct Cli {
 enum Subcommands {
     /// Serve a kernel queue until SIGTERM, SIGINT or `ipqext shutdown`.
     Run(run::Run),
+    /// Print a script that makes a shell complete the command line of ipqext-host.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the man pages of ipqext-host and ipqext, for packages.
+    Man(man::Man),
 }
 
 /// Why a subcommand did not do its work.
@@ -35,6 +46,12 @@ pub enum CliError {
         /// Why not.
         error: ParamsError,
     },
+    /// There are no man pages.
+    #[error(transparent)]
+    Man(#[from] man::ManError),
+    /// Nobody takes what is printed.
+    #[error("cannot print: {0}")]
+    Print(#[from] io::Error),
 }
 
 /// Does what the command line says.
@@ -44,5 +61,13 @@ pub enum CliError {
 pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Subcommands::Run(run) => run::run(run),
+        Subcommands::Completions { shell } => Ok(print(&completion::script::<Cli>(shell))?),
+        Subcommands::Man(man) => Ok(man::man(man)?),
     }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use ipqext_protocol::{Add, Command, Group, LINE_BYTES_MAX, Named, Request, Response, SetGroup};
 use serde_json::Value;
 
+use crate::completion::{self, Shell};
 use crate::params::{self, ParamsError};
 use crate::socket_path;
 
@@ -32,7 +33,18 @@ pub struct Cli {
     json: bool,
 
     #[command(subcommand)]
-    command: Subcommands,
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    #[command(flatten)]
+    Request(Subcommands),
+    /// Print a script that makes a shell complete the command line of ipqext.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -156,7 +168,10 @@ fn hint(error: &io::Error) -> &'static str {
 /// # Errors
 /// No daemon answers, or it refuses.
 pub fn run(cli: Cli) -> Result<String, ClientError> {
-    let command = command(cli.command)?;
+    let command = match cli.command {
+        Task::Request(command) => request(command)?,
+        Task::Completions { shell } => return Ok(completion::script::<Cli>(shell)),
+    };
     let (path, stream) = connect(
         cli.socket
             .map_or_else(socket_path::to_connect, |path| vec![path]),
@@ -176,7 +191,7 @@ pub fn run(cli: Cli) -> Result<String, ClientError> {
     Ok(render::result(&command, result)?)
 }
 
-fn command(command: Subcommands) -> Result<Command, ParamsError> {
+fn request(command: Subcommands) -> Result<Command, ParamsError> {
     let named = |name| Named { name };
     Ok(match command {
         Subcommands::List => Command::List,

@@ -16,13 +16,14 @@
 //! | [`telemetry`] | counters and the log |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
-//! | [`params`] | parameters on both command lines |
+//! | [`params`], [`completion`] | what both command lines share |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod chain;
 pub mod cli;
 pub mod client;
+pub mod completion;
 pub mod control;
 pub mod daemon;
 pub mod event;

@@ -15,12 +15,16 @@ fn the_help_of_the_client() {
     for subcommand in ipqext_protocol::Command::METHODS {
         pages += &page(ipqext(), &[subcommand, "--help"]);
     }
+    pages += &page(ipqext(), &["completions", "--help"]);
     insta::assert_snapshot!("ipqext", pages);
 }
 
 #[test]
 fn the_help_of_the_daemon() {
-    let pages = page(ipqext_host(), &["--help"]) + &page(ipqext_host(), &["run", "--help"]);
+    let mut pages = page(ipqext_host(), &["--help"]);
+    for subcommand in ["run", "completions", "man"] {
+        pages += &page(ipqext_host(), &[subcommand, "--help"]);
+    }
     insta::assert_snapshot!("ipqext-host", pages);
 }
 

@@ -14,6 +14,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("socket_path", &[]),
     ("params", &[]),
+    ("completion", &[]),
     ("source", &["packet"]),
     ("chain", &["packet", "telemetry"]),
     ("worker", &["chain", "packet", "source", "telemetry"]),
@@ -77,8 +78,18 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "worker::WorkerError",
         ],
     ),
-    ("cli", &["daemon", "params", "source", "telemetry"]),
-    ("client", &["params", "socket_path"]),
+    (
+        "cli",
+        &[
+            "client::Cli",
+            "completion",
+            "daemon",
+            "params",
+            "source",
+            "telemetry",
+        ],
+    ),
+    ("client", &["completion", "params", "socket_path"]),
 ];
 
 /// A crate, and the modules or files that may name it.
@@ -97,7 +108,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("wit_parser", &["runtime"]),
     ("ipqext_protocol", &["control", "client"]),
     ("serde_json", &["control", "client"]),
-    ("clap", &["bin", "cli", "client"]),
+    ("clap", &["bin", "cli", "client", "completion"]),
+    ("clap_complete", &["completion"]),
+    ("clap_mangen", &["cli"]),
     ("anyhow", &["bin", "runtime/engine.rs"]),
     // Nothing asynchronous on a worker. The last one only gets a type.
     (
