@@ -9,6 +9,7 @@ use crate::daemon::DaemonError;
 use crate::params::ParamsError;
 
 mod man;
+mod new;
 mod run;
 
 /// Decides the packets of a Linux NFQUEUE with WebAssembly extensions.
@@ -23,6 +24,8 @@ pub struct Cli {
 enum Subcommands {
     /// Serve a kernel queue until SIGTERM, SIGINT or `ipqext shutdown`.
     Run(run::Run),
+    /// Make the crate of a new extension.
+    New(new::New),
     /// Print a script that makes a shell complete the command line of ipqext-host.
     Completions {
         /// The shell.
@@ -46,6 +49,9 @@ pub enum CliError {
         /// Why not.
         error: ParamsError,
     },
+    /// There is no new extension.
+    #[error(transparent)]
+    New(#[from] new::NewError),
     /// There are no man pages.
     #[error(transparent)]
     Man(#[from] man::ManError),
@@ -61,6 +67,7 @@ pub enum CliError {
 pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Subcommands::Run(run) => run::run(run),
+        Subcommands::New(new) => Ok(print(&new::new(new)?)?),
         Subcommands::Completions { shell } => Ok(print(&completion::script::<Cli>(shell))?),
         Subcommands::Man(man) => Ok(man::man(man)?),
     }
