@@ -4,6 +4,7 @@
 
 mod decides;
 mod ends;
+mod ipqtest;
 mod new;
 mod refuses;
 mod survives;
