@@ -66,7 +66,10 @@ pub enum NewError {
 pub(super) fn new(new: New) -> Result<String, NewError> {
     let name = Name::new(&new.name)?;
     let sdk = Sdk::find(new.sdk.as_deref())?;
-    let path = new.dir.join(name.as_str());
+    let path = match new.dir.to_str() {
+        Some(".") => PathBuf::from(name.as_str()),
+        _ => new.dir.join(name.as_str()),
+    };
     if path.symlink_metadata().is_ok() {
         return Err(NewError::Exists { path });
     }

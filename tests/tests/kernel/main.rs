@@ -8,6 +8,7 @@ mod ipqtest;
 mod new;
 mod refuses;
 mod survives;
+mod tutorial;
 
 use ipqext_tests::kernel::Namespace;
 
