@@ -6,6 +6,7 @@ mod decides;
 mod ends;
 mod ipqtest;
 mod new;
+mod params;
 mod refuses;
 mod survives;
 mod tutorial;
