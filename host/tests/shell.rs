@@ -75,7 +75,11 @@ fn man_pages_are_roff_that_man_reads_without_complaint() {
                 "--socket",
             ],
         ),
-        ("ipqext-add.1", vec!["ipqext-add", "every=2", "@FILE"]),
+        (
+            "ipqext-add.1",
+            vec!["ipqext-add", "every=2", "@FILE", "In short: ipqext -A"],
+        ),
+        ("ipqext-delete.1", vec!["In short: ipqext -X or -D"]),
         ("ipqext-host-run.1", vec!["--ext-dir", "--queue"]),
     ] {
         let page = dir.path().join(page);

@@ -51,8 +51,21 @@ fn write_pages(program: Command, dir: &Path) -> io::Result<()> {
 
 /// Writes the page of a command, and those of its subcommands.
 fn write_page(command: &Command, source: &str, dir: &Path) -> io::Result<()> {
-    let page = clap_mangen::Man::new(command.clone()).source(source);
+    let page = clap_mangen::Man::new(with_letters(command)).source(source);
     page.manual("ipqext").generate_to(dir)?;
     let mut subcommands = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     subcommands.try_for_each(|sub| write_page(sub, source, dir))
+}
+
+/// The command with its letters, as `-A`, in the text behind its options: the page
+/// would not show them.
+fn with_letters(command: &Command) -> Command {
+    let letters = command.get_short_flag().into_iter();
+    let letters = letters.chain(command.get_visible_short_flag_aliases());
+    let letters: Vec<String> = letters.map(|letter| format!("-{letter}")).collect();
+    let command = command.clone();
+    if letters.is_empty() {
+        return command;
+    }
+    command.after_help(format!("In short: ipqext {}", letters.join(" or ")))
 }
