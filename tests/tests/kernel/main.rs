@@ -4,8 +4,12 @@
 
 mod decides;
 mod ends;
+mod ipqtest;
+mod new;
+mod params;
 mod refuses;
 mod survives;
+mod tutorial;
 mod verdicts;
 
 use ipqext_tests::kernel::Namespace;
