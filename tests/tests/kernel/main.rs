@@ -9,6 +9,7 @@ mod ipqtest;
 mod new;
 mod params;
 mod refuses;
+mod rewriters;
 mod survives;
 mod tutorial;
 mod verdicts;
