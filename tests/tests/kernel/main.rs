@@ -10,6 +10,7 @@ mod new;
 mod params;
 mod refuses;
 mod rewriters;
+mod rules;
 mod survives;
 mod tutorial;
 mod verdicts;
