@@ -4,6 +4,7 @@
 
 mod decides;
 mod ends;
+mod guests;
 mod refuses;
 mod survives;
 
