@@ -118,13 +118,14 @@ mod tests {
     #[test]
     fn a_full_table_forgets_first_what_is_full_again() {
         let mut table = table(8);
+        // At second 1 the first four have their token again, the others have not.
         for number in 0..8 {
-            assert!(table.take(address(number), 1, u64::from(number / 4) * SECOND));
+            let second = u64::from(number / 4) * SECOND;
+            assert!(table.take(address(number), 1, second + u64::from(number)));
         }
-        // Those of second 0 have their token again, those of second 1 have not.
-        assert!(table.take(address(8), 1, SECOND));
+        assert!(table.take(address(8), 1, SECOND + 10));
         assert_eq!(table.len(), 5);
-        assert!(!table.take(address(7), 1, SECOND));
+        assert!(!table.take(address(7), 1, SECOND + 10));
     }
 
     #[test]
