@@ -36,30 +36,31 @@ impl<E: Extension> Instance<E> {
     /// Decides the packets of a batch, one after the other.
     pub(crate) fn proc(&mut self, batch: &wit::Batch) -> wit::Outcome {
         self.links.adopt(batch.links_version);
-        let mut decisions = Vec::new();
+        let mut outcome = wit::Outcome {
+            decisions: Vec::new(),
+            edits: Vec::new(),
+            bytes: Vec::new(),
+        };
         for (index, meta) in (0u32..).zip(&batch.packets) {
             let mut packet =
                 Packet::new(meta, captured_bytes(batch, meta), batch.now_ns, &self.links);
             let verdict = self.extension.proc(&mut packet);
             let mark = packet.mark_change();
+            packet.tell_edits(index, &mut outcome);
             // What plainly passes is not listed, which is what most packets do.
             if verdict == Verdict::Pass && mark.is_none() {
                 continue;
             }
-            if decisions.is_empty() {
-                decisions.reserve_exact(batch.packets.len());
+            if outcome.decisions.is_empty() {
+                outcome.decisions.reserve_exact(batch.packets.len());
             }
-            decisions.push(wit::Decision {
+            outcome.decisions.push(wit::Decision {
                 packet: index,
                 verdict: verdict.into(),
                 mark,
             });
         }
-        wit::Outcome {
-            decisions,
-            edits: Vec::new(),
-            bytes: Vec::new(),
-        }
+        outcome
     }
 }
 

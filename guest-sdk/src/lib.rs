@@ -49,7 +49,7 @@
 //! | to | see |
 //! | --- | --- |
 //! | know which functions there are, and when the host calls them | [`Extension`] |
-//! | read a packet | [`Packet`] |
+//! | read a packet, change it | [`Packet`] |
 //! | declare what the extension does | [`Needs`] |
 //! | take parameters from the operator | [`Params`] |
 //! | write to the host's log | [`log`] |
@@ -68,6 +68,7 @@
 pub mod bindings;
 #[doc(hidden)]
 pub mod component;
+mod edit;
 mod export;
 mod extension;
 mod headers;
@@ -76,6 +77,7 @@ pub mod log;
 mod needs;
 mod packet;
 mod params;
+mod setters;
 mod value;
 mod verdict;
 
@@ -84,18 +86,20 @@ pub mod test;
 
 pub use etherparse;
 
+pub use edit::EditError;
 pub use extension::{Context, Extension};
 pub use link::Link;
-pub use needs::{Needs, OnFault};
+pub use needs::{Edits, Needs, OnFault};
 pub use packet::{HardwareAddress, Hook, Packet, PacketFlags};
 pub use params::Params;
+pub use setters::tcp_flags;
 pub use value::Value;
 pub use verdict::{Verdict, Verdicts};
 
 /// What nearly every extension uses: `use ipqext_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Context, Extension, Needs, OnFault, Packet, Params, Verdict, Verdicts, export, log_debug,
-        log_error, log_info, log_trace, log_warn,
+        Context, Edits, Extension, Needs, OnFault, Packet, Params, Verdict, Verdicts, export,
+        log_debug, log_error, log_info, log_trace, log_warn,
     };
 }

@@ -23,12 +23,31 @@ pub struct Needs {
     /// How many bytes of each packet it reads, counted from the IP header; at most
     /// 65,535.
     pub snap_length: u32,
+    /// What it changes in packets.
+    pub edits: Edits,
     /// The verdicts it gives besides [`Verdict::Pass`](crate::Verdict::Pass).
     pub verdicts: Verdicts,
     /// The bits of the mark that it sets.
     pub mark_mask: u32,
     /// The author's advice what to do with its packets when it fails.
     pub on_fault: OnFault,
+}
+
+/// How much of a packet an extension may change; each kind includes the ones before
+/// it. Checksums and length fields follow by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Edits {
+    /// Nothing.
+    #[default]
+    None,
+    /// TTL or hop limit, DSCP, ECN; the identification of an IPv4 packet that is no
+    /// fragment, and the flow label of IPv6.
+    IpFields,
+    /// Addresses and the fields of transport headers: ports, sequence numbers, flags,
+    /// window and urgent pointer of TCP; type, code and the rest of the header of ICMP.
+    Headers,
+    /// Any bytes behind the headers and the options of TCP, and for UDP the length.
+    Any,
 }
 
 /// What becomes of the packets that an extension failed on. It is the author's
@@ -57,6 +76,7 @@ impl Needs {
     pub const fn none() -> Self {
         Needs {
             snap_length: 0,
+            edits: Edits::None,
             verdicts: Verdicts::empty(),
             mark_mask: 0,
             on_fault: OnFault::Pass,
@@ -88,6 +108,13 @@ impl Needs {
         self
     }
 
+    /// What it changes in packets. The host then gives it only packets that are all
+    /// there; it can change no more bytes than it reads.
+    pub const fn edits(mut self, edits: Edits) -> Self {
+        self.edits = edits;
+        self
+    }
+
     /// The verdicts it gives. [`Verdict::Pass`](crate::Verdict::Pass) need not be
     /// declared. Several are joined with `union`, see [`Verdicts`].
     pub const fn verdicts(mut self, verdicts: Verdicts) -> Self {
@@ -114,10 +141,21 @@ impl From<Needs> for wit::Needs {
     fn from(needs: Needs) -> Self {
         wit::Needs {
             snap_length: needs.snap_length,
-            edits: wit::Edits::None,
+            edits: needs.edits.into(),
             verdicts: needs.verdicts.into(),
             mark_mask: needs.mark_mask,
             on_fault: needs.on_fault.into(),
+        }
+    }
+}
+
+impl From<Edits> for wit::Edits {
+    fn from(edits: Edits) -> Self {
+        match edits {
+            Edits::None => wit::Edits::None,
+            Edits::IpFields => wit::Edits::IpFields,
+            Edits::Headers => wit::Edits::Headers,
+            Edits::Any => wit::Edits::Any,
         }
     }
 }
@@ -134,7 +172,7 @@ impl From<OnFault> for wit::OnFault {
 
 #[cfg(test)]
 mod tests {
-    use super::{Needs, OnFault, wit};
+    use super::{Edits, Needs, OnFault, wit};
     use crate::verdict::Verdicts;
 
     #[test]
@@ -149,10 +187,11 @@ mod tests {
         const NEEDS: Needs = Needs::headers()
             .verdicts(Verdicts::DROP.union(Verdicts::ACCEPT))
             .mark_mask(0xf0)
+            .edits(Edits::Headers)
             .on_fault(OnFault::Accept);
         let told = wit::Needs::from(NEEDS);
         assert_eq!(told.snap_length, 128);
-        assert_eq!(told.edits, wit::Edits::None);
+        assert_eq!(told.edits, wit::Edits::Headers);
         assert_eq!(told.verdicts, wit::Verdicts::DROP | wit::Verdicts::ACCEPT);
         assert_eq!(told.mark_mask, 0xf0);
         assert_eq!(told.on_fault, wit::OnFault::Accept);

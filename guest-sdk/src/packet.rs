@@ -3,12 +3,14 @@
 use std::cell::OnceCell;
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use etherparse::{
     Icmpv4Slice, Icmpv6Slice, Ipv4HeaderSlice, Ipv6HeaderSlice, TcpSlice, UdpSlice, icmpv4, icmpv6,
 };
 
 use crate::bindings::ipqext::packet::types as wit;
+use crate::edit::Edits;
 use crate::headers::{Headers, Network, Transport};
 use crate::link::{Link, LinkTable};
 
@@ -28,6 +30,7 @@ pub struct Packet<'a> {
     headers: OnceCell<Headers<'a>>,
     mark_value: u32,
     mark_mask: u32,
+    edits: Edits,
 }
 
 impl<'a> Packet<'a> {
@@ -45,6 +48,7 @@ impl<'a> Packet<'a> {
             headers: OnceCell::new(),
             mark_value: 0,
             mark_mask: 0,
+            edits: Edits::default(),
         }
     }
 
@@ -67,6 +71,27 @@ impl<'a> Packet<'a> {
     pub fn set_mark(&mut self, value: u32, mask: u32) {
         self.mark_value = (self.mark_value & !mask) | (value & mask);
         self.mark_mask |= mask;
+    }
+
+    /// Replaces a range of its bytes, as they were given, by others, whatever the
+    /// verdict will be; only what becomes different is sent. There are setters for the
+    /// usual fields, as [`set_hops`](Self::set_hops) and
+    /// [`set_udp_payload`](Self::set_udp_payload).
+    ///
+    /// The packet goes on showing what it was given with. A later edit counts where it
+    /// meets an earlier one. Length fields need not be changed, and checksum fields
+    /// cannot: the host sets and repairs them.
+    ///
+    /// What the host cannot put right is a fault: a change that was not
+    /// [declared](crate::Needs::edits), of a header's length, of the length of anything
+    /// but UDP, or of what a fragment has only a part of.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not inside of [`bytes`](Self::bytes), or meets one whose length
+    /// an earlier edit changed without being the same.
+    pub fn edit(&mut self, range: Range<usize>, bytes: &[u8]) {
+        self.edits.replace(self.bytes, range, bytes);
     }
 
     /// When it arrived, in nanoseconds since the Unix epoch. By the kernel's clock
@@ -265,7 +290,17 @@ impl<'a> Packet<'a> {
         })
     }
 
-    fn headers(&self) -> &Headers<'a> {
+    /// Tells of the edits that were made.
+    pub(crate) fn tell_edits(&self, packet: u32, outcome: &mut wit::Outcome) {
+        self.edits.tell(self.bytes, packet, outcome);
+    }
+
+    /// The byte at a place, with the edits so far that keep its length.
+    pub(crate) fn byte(&self, at: usize) -> u8 {
+        self.edits.byte(self.bytes, at)
+    }
+
+    pub(crate) fn headers(&self) -> &Headers<'a> {
         self.headers
             .get_or_init(|| Headers::parse(self.meta.protocol, self.bytes))
     }

@@ -16,13 +16,14 @@ pub enum Verdict {
     Accept,
     /// Dropped (`NF_DROP`).
     Drop,
-    /// Goes through the hook again (`NF_REPEAT`); must change the mark, or the
-    /// packet comes back for ever. A fault in host 0.1.
+    /// Goes through the hook again (`NF_REPEAT`). Must change the mark, and the rule
+    /// look at it, or the packet comes back for ever: without that it is a fault.
     Repeat,
-    /// Accepted, and skips the hook's later functions, those of conntrack among
-    /// them (`NF_STOP`). A fault in host 0.1.
+    /// Accepted, and skips the hook's later functions, those of conntrack and of later
+    /// tables among them (`NF_STOP`). A fault unless the operator grants it.
     Stop,
-    /// Goes to the kernel queue of that number. A fault in host 0.1.
+    /// Goes to the kernel queue of that number, or on in the kernel if nobody serves
+    /// it.
     Queue(u16),
     /// Accepted, and the rest of its connection with it, unasked, where the
     /// operator set that up; elsewhere, and everywhere in host 0.1, the same as

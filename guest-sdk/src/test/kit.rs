@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use ipqext_wire::Kind;
+
 use super::packet::{Handed, TestPacket};
 use crate::bindings::ipqext::packet::types as wit;
 use crate::component::Instance;
 use crate::extension::{Context, Extension};
 use crate::link::Link;
-use crate::needs::Needs;
+use crate::needs::{Edits, Needs};
 use crate::verdict::{Verdict, Verdicts};
 
 /// No batch of the host is larger.
@@ -18,10 +20,7 @@ const LARGEST_BATCH: usize = 64;
 const START_NS: u64 = 1_700_000_000_000_000_000;
 
 /// What the host treats as faults, though they are in the contract.
-const FAULTS_OF_HOST_0_1: Verdicts = Verdicts::REPEAT
-    .union(Verdicts::STOP)
-    .union(Verdicts::QUEUE)
-    .union(Verdicts::HOLD);
+const FAULTS_OF_HOST_0_1: Verdicts = Verdicts::HOLD;
 
 /// Runs an extension as the host does: added and started, one instance.
 ///
@@ -37,12 +36,15 @@ pub struct Kit<E> {
 }
 
 /// What the extension said about one packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// What is to happen to it.
     pub verdict: Verdict,
     /// The mark that it has afterwards.
     pub mark: u32,
+    /// Its bytes afterwards, with lengths and checksums as the host sets them; `None`
+    /// if they are as they were.
+    pub edited: Option<Vec<u8>>,
 }
 
 impl<E: Extension> Kit<E> {
@@ -93,13 +95,14 @@ impl<E: Extension> Kit<E> {
         self.decide(packet).verdict
     }
 
-    /// Hands over one packet and gives the verdict and the mark.
+    /// Hands over one packet and gives the verdict, the mark and the new bytes.
     ///
     /// # Panics
     ///
     /// As [`decide_batch`](Self::decide_batch).
     pub fn decide(&mut self, packet: TestPacket) -> Decision {
-        self.decide_batch([packet])[0]
+        let mut decisions = self.decide_batch([packet]);
+        decisions.pop().expect("one packet, one decision")
     }
 
     /// Hands over packets together, in batches of 64 at most, and gives the decision
@@ -111,9 +114,10 @@ impl<E: Extension> Kit<E> {
     ///
     /// # Panics
     ///
-    /// If the extension is stopped, and where the host would find a fault: a verdict
-    /// or bits of the mark that were not declared, or a verdict that host 0.1 does
-    /// not carry out.
+    /// If the extension is stopped, and where the host would find a fault: a verdict,
+    /// bits of the mark or edits that were not declared, a verdict that host 0.1 does not
+    /// carry out, a `repeat` that leaves the mark, an edit that makes no right packet.
+    /// One of a truncated packet panics too: the host does not give those to who edits.
     pub fn decide_batch(&mut self, packets: impl IntoIterator<Item = TestPacket>) -> Vec<Decision> {
         assert!(
             self.is_started,
@@ -208,6 +212,7 @@ impl<E: Extension> Kit<E> {
             .map(|packet| Decision {
                 verdict: Verdict::Pass,
                 mark: packet.mark,
+                edited: None,
             })
             .collect();
         for decided in outcome.decisions {
@@ -218,6 +223,16 @@ impl<E: Extension> Kit<E> {
                 hold_to_mark_mask(E::NEEDS, change.mask);
                 decision.mark = (decision.mark & !change.mask) | (change.value & change.mask);
             }
+            let mark = batch.packets[decided.packet as usize].mark;
+            assert!(
+                decision.verdict != Verdict::Repeat || decision.mark != mark,
+                "a fault in the host: the verdict Repeat leaves the mark {mark:#x}, so the packet \
+                 would come back for ever"
+            );
+        }
+        for edits in outcome.edits.chunk_by(|a, b| a.packet == b.packet) {
+            let place = edits[0].packet as usize;
+            decisions[place].edited = edited(&packets[place], edits, &outcome.bytes, E::NEEDS);
         }
         decisions
     }
@@ -274,6 +289,39 @@ fn hold_to_verdicts(needs: Needs, verdict: Verdict) {
         !FAULTS_OF_HOST_0_1.intersects(declaration),
         "a fault in the host: version 0.1 does not carry out the verdict {verdict:?}"
     );
+}
+
+/// The bytes of a packet after its edits, as the host would make them.
+fn edited(packet: &Handed, edits: &[wit::Edit], bytes: &[u8], needs: Needs) -> Option<Vec<u8>> {
+    assert!(
+        packet.bytes.len() == packet.meta.original_length as usize,
+        "the host gives a packet that is not all there to no extension that edits"
+    );
+    let edits = edits.iter().map(|edit| ipqext_wire::Edit {
+        at: edit.at as usize,
+        remove: edit.remove as usize,
+        insert: &bytes[edit.insert as usize..][..edit.insert_length as usize],
+    });
+    let partial = packet
+        .meta
+        .packet_flags
+        .contains(wit::PacketFlags::CHECKSUM_PARTIAL);
+    let mut new = Vec::new();
+    let kind = ipqext_wire::rewrite(&packet.bytes, edits, partial, &mut new)
+        .unwrap_or_else(|invalid| panic!("a fault in the host: {invalid}"));
+    let declared = match needs.edits {
+        Edits::None => Kind::Nothing,
+        Edits::IpFields => Kind::IpFields,
+        Edits::Headers => Kind::Headers,
+        Edits::Any => Kind::Any,
+    };
+    assert!(
+        kind <= declared,
+        "a fault in the host: the extension edited {}, but declares {} only",
+        kind.name(),
+        declared.name()
+    );
+    (kind != Kind::Nothing).then_some(new)
 }
 
 fn hold_to_mark_mask(needs: Needs, mask: u32) {

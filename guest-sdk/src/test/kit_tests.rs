@@ -103,7 +103,8 @@ fn verdict_and_mark_come_back() {
         kit.decide(packet().mark(0x70)),
         Decision {
             verdict: Verdict::Drop,
-            mark: 0x7f
+            mark: 0x7f,
+            edited: None,
         }
     );
 }
@@ -206,7 +207,7 @@ fn an_undeclared_verdict_fails_the_test() {
 }
 
 #[test]
-#[should_panic(expected = "version 0.1 does not carry out the verdict Repeat")]
+#[should_panic(expected = "would come back for ever")]
 fn a_verdict_that_the_host_does_not_carry_out_fails_the_test() {
     kit("verdict=repeat").proc(packet());
 }
@@ -215,4 +216,58 @@ fn a_verdict_that_the_host_does_not_carry_out_fails_the_test() {
 #[should_panic(expected = "set the bits 0x100 of the mark, but declares 0xff only")]
 fn an_undeclared_bit_of_the_mark_fails_the_test() {
     kit("mark=0x100").proc(packet());
+}
+
+/// Writes a byte where the parameters say.
+#[derive(Default)]
+struct Writes {
+    at: usize,
+}
+
+impl Extension for Writes {
+    const NEEDS: Needs = Needs::headers().edits(Edits::IpFields);
+
+    fn init(&mut self, context: &Context) -> Result<(), String> {
+        self.at = context.params().parse::<u32>("at")?.unwrap_or(0) as usize;
+        Ok(())
+    }
+
+    fn proc(&mut self, packet: &mut Packet) -> Verdict {
+        packet.edit(self.at..self.at + 1, &[9]);
+        Verdict::Pass
+    }
+}
+
+fn writes(at: usize) -> Kit<Writes> {
+    Kit::with_params(&format!("at={at}")).unwrap()
+}
+
+#[test]
+fn an_edited_packet_comes_back_whole_and_right() {
+    let edited = writes(8).decide(packet()).edited.unwrap();
+    assert_eq!(edited[8], 9);
+    assert_eq!(edited.len(), packet().bytes().len());
+    assert_ne!(
+        edited[10..12],
+        packet().bytes()[10..12],
+        "the checksum of IP"
+    );
+}
+
+#[test]
+#[should_panic(expected = "the extension edited headers, but declares ip-fields only")]
+fn an_edit_beyond_what_was_declared_is_a_fault() {
+    writes(12).proc(packet());
+}
+
+#[test]
+#[should_panic(expected = "an edit changes the protocol, which must stay")]
+fn an_edit_that_makes_no_right_packet_is_a_fault() {
+    writes(9).proc(packet());
+}
+
+#[test]
+#[should_panic(expected = "a packet that is not all there")]
+fn an_edit_of_a_truncated_packet_is_a_fault() {
+    writes(8).proc(packet().truncated(24));
 }

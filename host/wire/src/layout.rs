@@ -66,6 +66,9 @@ pub struct Layout {
     pub is_later_fragment: bool,
     /// Whether an authentication header (RFC 4302) covers it.
     pub is_authenticated: bool,
+    /// Whether a routing header of IPv6 still has it visit another place than its
+    /// destination address, so that this is not the one in the pseudo-header.
+    pub is_source_routed: bool,
 }
 
 impl Layout {
@@ -94,6 +97,7 @@ impl Layout {
             is_fragment: fragment & 0x3fff != 0,
             is_later_fragment: fragment & 0x1fff != 0,
             is_authenticated: false,
+            is_source_routed: false,
         };
         Some(layout.behind_extensions(bytes, |number| number == protocol::AH))
     }
@@ -114,6 +118,7 @@ impl Layout {
             is_fragment: false,
             is_later_fragment: false,
             is_authenticated: false,
+            is_source_routed: false,
         };
         // Those that the kernel walks too (`ipv6_ext_hdr` in net/ipv6/exthdrs_core.c).
         Some(layout.behind_extensions(bytes, |number| {
@@ -164,6 +169,8 @@ impl Layout {
             self.is_later_fragment |= fragment & 0xfff8 != 0;
         }
         self.is_authenticated |= number == protocol::AH;
+        // "Segments left" (RFC 8200, section 4.4).
+        self.is_source_routed |= number == protocol::ROUTING && header[3] != 0;
         Some((header[0], length))
     }
 
@@ -241,6 +248,7 @@ fn end(available: usize, header: usize, declared: usize) -> usize {
     }
 }
 
+/// The two bytes there, as a number.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let pair = bytes.get(at..at + 2)?;
     Some(u16::from_be_bytes([pair[0], pair[1]]))
@@ -249,3 +257,7 @@ pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 fn address<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
 }
+
+#[cfg(test)]
+#[path = "layout_tests.rs"]
+mod tests;

@@ -1,7 +1,13 @@
-//! Headers of IP packets on the wire. Plain functions of bytes: no I/O, and no
-//! panic whatever the bytes are. The host decides with it what an edit may do, and
-//! the test kit of extensions does the same.
+//! IP packets as they stand on the wire: where their headers are, and what it takes
+//! to change them.
+//!
+//! - [`Layout`]: where the headers of a packet stand.
+//! - [`rewrite`]: changes bytes of a packet so that it stays one: lengths are set,
+//!   checksums repaired, and what cannot be right is refused.
 
+mod checksum;
+mod edit;
 mod layout;
 
+pub use edit::{Edit, Invalid, Kind, PACKET_BYTES_MAX, rewrite};
 pub use layout::{Layout, Network, protocol};
