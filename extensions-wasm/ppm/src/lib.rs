@@ -7,13 +7,13 @@
 //!
 //! The example `ppm_reconstruct` of the host finds the routers in a capture.
 
-mod mark;
+pub mod mark;
 mod router;
 
 use std::net::Ipv4Addr;
 
-use ipqext_sdk::prelude::*;
 use ipqext_sdk::Value;
+use ipqext_sdk::prelude::*;
 
 use mark::Mark;
 use router::{Marking, Router};

@@ -3,24 +3,25 @@
 //! SIGCOMM 2000). The extension writes it, its reconstruction reads it.
 
 /// Into how many pieces a router's address and its hash are cut.
-pub(crate) const FRAGMENTS: usize = 8;
+pub const FRAGMENTS: usize = 8;
 
 /// The farthest that the field can tell: who is farther off, is there too.
-pub(crate) const DISTANCE_MAX: u8 = 31;
+pub const DISTANCE_MAX: u8 = 31;
 
 /// The 16 bits of the field: offset (3), distance (5), fragment (8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub struct Mark {
     /// Which of the pieces it is.
-    pub(crate) offset: u8,
+    pub offset: u8,
     /// Over how many routers it came since it was made.
-    pub(crate) distance: u8,
+    pub distance: u8,
     /// The piece: of a router, or of two by exclusive or, which are an edge.
-    pub(crate) fragment: u8,
+    pub fragment: u8,
 }
 
 impl Mark {
-    pub(crate) fn of_identification(identification: u16) -> Self {
+    /// Reads the field.
+    pub fn of_identification(identification: u16) -> Self {
         let [high, fragment] = identification.to_be_bytes();
         Mark {
             offset: high >> 5,
@@ -29,19 +30,20 @@ impl Mark {
         }
     }
 
-    pub(crate) fn identification(self) -> u16 {
+    /// The field with this mark.
+    pub fn identification(self) -> u16 {
         u16::from_be_bytes([self.offset << 5 | self.distance, self.fragment])
     }
 }
 
 /// The pieces of a router's address, its bits interleaved with those of its hash:
 /// by it, pieces that do not belong together are told.
-pub(crate) fn fragments(address: u32) -> [u8; FRAGMENTS] {
+pub fn fragments(address: u32) -> [u8; FRAGMENTS] {
     (spread(address) << 1 | spread(hash(address))).to_be_bytes()
 }
 
 /// The address that these pieces are of; `None` if they are of no single one.
-pub(crate) fn address(fragments: [u8; FRAGMENTS]) -> Option<u32> {
+pub fn address(fragments: [u8; FRAGMENTS]) -> Option<u32> {
     let interleaved = u64::from_be_bytes(fragments);
     let address = gather(interleaved >> 1);
     (gather(interleaved) == hash(address)).then_some(address)
