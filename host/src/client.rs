@@ -5,7 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use ipqext_protocol::{Add, Command, Group, Named, Request, Response, SetGroup};
+use ipqext_protocol::trace::Explain;
+use ipqext_protocol::{
+    Add, Command, Group, MoveTo, Named, Request, Response, SetGrant, SetGroup, SetLog,
+};
 use serde_json::Value;
 
 use crate::socket_path;
@@ -38,7 +41,7 @@ pub struct Cli {
 enum Subcommands {
     /// Show the added extensions, in chain order.
     List,
-    /// Load and initialise an extension, at the end of the chain.
+    /// Load and initialise an extension.
     #[command(short_flag = 'A')]
     Add {
         /// Its name, as in the ext-dir.
@@ -46,6 +49,9 @@ enum Subcommands {
         /// Its parameters, as `every=2`.
         #[arg(allow_hyphen_values = true)]
         params: Option<String>,
+        /// Its place in the chain, from 1 [default: the end].
+        #[arg(long, value_name = "N")]
+        position: Option<usize>,
     },
     /// Stop an extension if need be, finish and unload it.
     #[command(short_flag = 'X')]
@@ -87,6 +93,51 @@ enum Subcommands {
     Help {
         /// Its name.
         name: String,
+    },
+    /// Give an extension another place in the chain.
+    Move {
+        /// Its name.
+        name: String,
+        /// Its new place, from 1.
+        position: usize,
+    },
+    /// Set what an extension may do of what it declares; shown by list --json.
+    Grant {
+        /// Its name.
+        name: String,
+        /// The verdicts it may give besides `pass`, separated by commas; an empty text
+        /// for none. An `accept` that is not granted counts as `pass`, others are faults.
+        #[arg(long, value_name = "VERDICTS", required_unless_present = "mark_mask")]
+        verdicts: Option<String>,
+        /// The bits of packet marks it may set (0x.. for hexadecimal).
+        #[arg(long, value_name = "MASK", value_parser = number)]
+        mark_mask: Option<u32>,
+    },
+    /// Set which log lines of an extension the daemon writes.
+    Log {
+        /// Its name.
+        name: String,
+        /// off, error, warn, info, debug or trace; default is what the daemon was
+        /// started with.
+        level: String,
+    },
+    /// Show what the chain would do with a packet, in fresh instances of its extensions.
+    Explain {
+        /// The packet's bytes in hexadecimal, from the IP header on; spaces and colons
+        /// between them do not count.
+        bytes: String,
+        /// Its mark (0x.. for hexadecimal).
+        #[arg(long, value_name = "MARK", value_parser = number, default_value = "0")]
+        mark: u32,
+        /// The hook it is at: prerouting, input, forward, output or postrouting.
+        #[arg(long, value_name = "HOOK", default_value = "input")]
+        hook: String,
+        /// The device it came in by.
+        #[arg(long = "in", value_name = "DEVICE")]
+        in_link: Option<String>,
+        /// The device it leaves by.
+        #[arg(long = "out", value_name = "DEVICE")]
+        out_link: Option<String>,
     },
     /// Show the daemon, its queues, and what they lost.
     Status,
@@ -162,10 +213,15 @@ fn command(command: Subcommands) -> Command {
     let named = |name| Named { name };
     match command {
         Subcommands::List => Command::List,
-        Subcommands::Add { name, params } => {
-            let params = params.unwrap_or_default();
-            Command::Add(Add { name, params })
-        }
+        Subcommands::Add {
+            name,
+            params,
+            position,
+        } => Command::Add(Add {
+            name,
+            params: params.unwrap_or_default(),
+            position,
+        }),
         Subcommands::Delete { name } => Command::Delete(named(name)),
         Subcommands::Group { name, group } => {
             let group = group.parse().map_or(Group::Name(group), Group::Mask);
@@ -176,9 +232,51 @@ fn command(command: Subcommands) -> Command {
         Subcommands::Reset { name } => Command::Reset(named(name)),
         Subcommands::Info { name } => Command::Info(named(name)),
         Subcommands::Help { name } => Command::Help(named(name)),
+        Subcommands::Move { name, position } => Command::Move(MoveTo { name, position }),
+        Subcommands::Grant {
+            name,
+            verdicts,
+            mark_mask,
+        } => Command::Grant(SetGrant {
+            name,
+            verdicts: verdicts.map(|verdicts| names(&verdicts)),
+            mark_mask,
+        }),
+        Subcommands::Log { name, level } => Command::Log(SetLog { name, level }),
+        Subcommands::Explain {
+            bytes,
+            mark,
+            hook,
+            in_link,
+            out_link,
+        } => Command::Explain(Explain {
+            bytes: bytes.replace([' ', ':', '\n'], ""),
+            mark,
+            hook,
+            in_link,
+            out_link,
+        }),
         Subcommands::Status => Command::Status,
         Subcommands::Shutdown => Command::Shutdown,
     }
+}
+
+/// The names in a list that is separated by commas.
+fn names(list: &str) -> Vec<String> {
+    let names = list.split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A number of 32 bits, decimal or `0x..`.
+fn number(text: &str) -> Result<u32, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| "give a number from 0 to 4294967295, or 0x.. in hexadecimal".to_owned())
 }
 
 /// Connects to the first socket behind which somebody listens. If there is none,

@@ -29,6 +29,8 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// Extensions to add and start before the first packet.
     pub start: Vec<StartUp>,
+    /// The bits of packet marks that extensions may change.
+    pub mark_mask: u32,
 }
 
 /// An extension to start with.
@@ -180,6 +182,7 @@ fn supervisor(config: &Config, events: Events) -> Result<Supervisor, DaemonError
         runtime: Runtime::new(Limits::default())?,
         links: links::snapshot().map_err(system("list the network devices"))?,
         workers: 1,
+        mark_mask: config.mark_mask,
         events,
         answer_timeout: ANSWER_TIMEOUT,
     }))
@@ -188,7 +191,11 @@ fn supervisor(config: &Config, events: Events) -> Result<Supervisor, DaemonError
 fn start_up(supervisor: &mut Supervisor, start: &StartUp) -> Result<(), CommandError> {
     let name = start.name.clone();
     let params = start.params.clone();
-    supervisor.obey(Command::Add { name, params })?;
+    supervisor.obey(Command::Add {
+        name,
+        params,
+        position: None,
+    })?;
     let name = start.name.clone();
     let action = Action::Start;
     let started = supervisor.obey(Command::Extension { name, action })?;

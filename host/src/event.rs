@@ -7,9 +7,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::chain::{Fault, LifecycleError};
-use crate::packet::{Group, Link, Needs};
+use crate::packet::{Grant, Group, Hook, Link, Needs, Verdicts};
 use crate::runtime::CompileError;
 use crate::source::{Losses, Settings, SourceError};
+use crate::telemetry::Verbosity;
+use crate::trace::Record;
 
 /// Where events are sent. Never blocks; a control client has at most one command
 /// unanswered, and devices change rarely.
@@ -41,6 +43,8 @@ pub enum Command {
         name: String,
         /// Its parameters.
         params: String,
+        /// Its place in the chain, from 1; `None` for the end.
+        position: Option<usize>,
     },
     /// Makes a change to, or asks something of, an extension.
     Extension {
@@ -49,10 +53,36 @@ pub enum Command {
         /// What is to be done.
         action: Action,
     },
+    /// Says what the chain would do with a packet.
+    Explain(Sample),
     /// Reports the daemon and its queues.
     Status,
     /// Ends the daemon.
     Shutdown,
+}
+
+/// A packet that an operator asks about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Its bytes, from the IP header on.
+    pub bytes: Vec<u8>,
+    /// Its mark.
+    pub mark: u32,
+    /// The hook it is at.
+    pub hook: Hook,
+    /// The device it came in by.
+    pub in_link: Option<String>,
+    /// The device it leaves by.
+    pub out_link: Option<String>,
+}
+
+/// A change of what an extension may do; `None` leaves it as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrantChange {
+    /// The verdicts it may give.
+    pub verdicts: Option<Verdicts>,
+    /// The bits of the mark it may set.
+    pub mark_mask: Option<u32>,
 }
 
 /// What is to be done with an extension.
@@ -72,6 +102,12 @@ pub enum Action {
     Info,
     /// Asks how to use it; it need not be added.
     Help,
+    /// Gives it another place in the chain, from 1.
+    Move(usize),
+    /// Sets what it may do of what it declares.
+    Grant(GrantChange),
+    /// Sets which of its log lines are written.
+    Log(Verbosity),
 }
 
 /// The answer to a command.
@@ -88,6 +124,8 @@ pub enum Reply {
         /// Its texts, where it has any.
         texts: Vec<Option<String>>,
     },
+    /// To `Explain`: the packet and what was said of it.
+    Explained(Box<Record>),
     /// To `Status`.
     Status(StatusReport),
     /// To what leaves nothing to tell.
@@ -138,6 +176,10 @@ pub struct ExtensionReport {
     pub params: String,
     /// What it declares.
     pub needs: Needs,
+    /// What it may do of that.
+    pub grant: Grant,
+    /// Which of its log lines are written.
+    pub log: Verbosity,
     /// What it did, all workers together.
     pub counts: Counts,
 }
@@ -153,6 +195,12 @@ pub struct Counts {
     pub accepted: u64,
     /// Packets it dropped.
     pub dropped: u64,
+    /// Packets it sent through their hook again.
+    pub repeated: u64,
+    /// Packets it accepted past their hook's later functions.
+    pub stopped: u64,
+    /// Packets it sent to another queue.
+    pub queued: u64,
     /// Packets whose bytes it changed.
     pub edited: u64,
     /// Packets of its group that were not given to it.
@@ -187,6 +235,12 @@ pub struct QueueReport {
     pub accepted: u64,
     /// Packets dropped.
     pub dropped: u64,
+    /// Packets sent through their hook again.
+    pub repeated: u64,
+    /// Packets accepted past their hook's later functions.
+    pub stopped: u64,
+    /// Packets sent to another queue.
+    pub queued: u64,
     /// Batches received.
     pub batches: u64,
     /// Packets lost.
@@ -279,6 +333,32 @@ pub enum CommandError {
         call: &'static str,
         /// How.
         fault: Fault,
+    },
+    /// The chain has no such place.
+    #[error("there is no position {position} in the chain; give one from 1 to {last}")]
+    NoPosition {
+        /// The place that was asked for.
+        position: usize,
+        /// The last one that can be given.
+        last: usize,
+    },
+    /// More is granted than the extension declares.
+    #[error("{name} does not declare {beyond}, so it cannot be granted; it declares {declared}")]
+    NotDeclared {
+        /// The extension's name.
+        name: String,
+        /// What it does not declare.
+        beyond: String,
+        /// What it declares.
+        declared: String,
+    },
+    /// There is no such network device.
+    #[error("there is no network device {name:?}; there {}", these(known))]
+    NoLink {
+        /// The name that was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
     },
     /// A worker did not answer in time.
     #[error(

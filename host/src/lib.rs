@@ -33,4 +33,5 @@ pub mod socket_path;
 pub mod source;
 pub mod supervisor;
 pub mod telemetry;
+pub mod trace;
 pub mod worker;

@@ -4,13 +4,17 @@ use bitflags::bitflags;
 
 mod batch;
 mod decision;
+mod grant;
 mod group;
 mod needs;
+mod outcome;
 
 pub use batch::{Batch, Entry, Fate, Settlement};
-pub use decision::{Decision, MarkChange, Verdict, Verdicts};
+pub use decision::{BadVerdict, Decision, MarkChange, Verdict, Verdicts};
+pub use grant::Grant;
 pub use group::{BadGroup, Group};
 pub use needs::{Edits, Needs, OnFault};
+pub use outcome::{Edit, Outcome};
 
 /// The most packets that one wake-up of a queue delivers.
 pub const BATCH_MAX: usize = 64;
@@ -20,7 +24,7 @@ pub const PACKET_BYTES_MAX: usize = 65_535;
 
 /// The netfilter hook that a packet was queued from (`enum nf_inet_hooks` in
 /// `<linux/netfilter.h>`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hook {
     /// Before routing, for every packet that arrives.
     Prerouting,
@@ -33,6 +37,7 @@ pub enum Hook {
     /// After routing, for every packet that leaves.
     Postrouting,
     /// A hook of another family, as of ARP or of a bridge.
+    #[default]
     Other,
 }
 
@@ -47,6 +52,31 @@ impl Hook {
             4 => Self::Postrouting,
             _ => Self::Other,
         }
+    }
+
+    /// Its name in the contract with guests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prerouting => "prerouting",
+            Self::Input => "input",
+            Self::Forward => "forward",
+            Self::Output => "output",
+            Self::Postrouting => "postrouting",
+            Self::Other => "other",
+        }
+    }
+
+    /// The hook of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [
+            Self::Prerouting,
+            Self::Input,
+            Self::Forward,
+            Self::Output,
+            Self::Postrouting,
+            Self::Other,
+        ];
+        all.into_iter().find(|hook| hook.name() == name)
     }
 }
 
@@ -121,7 +151,7 @@ pub struct Links {
 }
 
 /// One packet's metadata. Its bytes stand in the batch's area.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Packet {
     /// The kernel's number for it.
     pub id: u32,
@@ -151,7 +181,7 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// Where its bytes stand in the area.
+    /// Where its bytes, as many as there are, stand in the area.
     pub fn range(&self) -> std::ops::Range<usize> {
         let start = self.offset as usize;
         start..start + self.captured_length as usize

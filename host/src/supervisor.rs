@@ -15,15 +15,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chain::{Lifecycle, Place, Stage, StageId};
-use crate::event::{Action, Answer, Command, CommandError, Event, Events, Reply, StatusReport};
+use crate::event::{
+    Action, Answer, Command, CommandError, Event, Events, GrantChange, Reply, StatusReport,
+};
 use crate::packet::{Group, Link, Links};
 use crate::registry::{Registry, canonical};
 use crate::runtime::{Compiled, Context, Instance, Runtime};
 use crate::source::PacketSource;
-use crate::telemetry::StageCounters;
+use crate::telemetry::{LogLevel, StageCounters, Verbosity};
 use crate::worker::{Generation, WorkerError};
 
 mod crew;
+mod explain;
 mod extension;
 
 use crew::{Crew, Retired};
@@ -39,6 +42,8 @@ pub struct Setup {
     pub links: Vec<Link>,
     /// How many workers there will be.
     pub workers: u32,
+    /// The bits of packet marks that extensions may change.
+    pub mark_mask: u32,
     /// Where workers tell of their end.
     pub events: Events,
     /// How long a worker may take to answer. It answers between two batches, and
@@ -60,6 +65,7 @@ pub struct Supervisor {
     runtime: Runtime,
     links: Arc<Links>,
     workers: u32,
+    mark_mask: u32,
     events: Events,
     crew: Crew,
     extensions: Vec<Extension>,
@@ -79,6 +85,7 @@ impl Supervisor {
                 devices: setup.links,
             }),
             workers: setup.workers,
+            mark_mask: setup.mark_mask,
             events: setup.events,
             crew: Crew::new(setup.answer_timeout),
             extensions: Vec::new(),
@@ -105,6 +112,7 @@ impl Supervisor {
                 first,
                 self.links.clone(),
                 self.events.clone(),
+                self.mark_mask,
             )?;
         }
         Ok(())
@@ -151,7 +159,12 @@ impl Supervisor {
         match command {
             Command::List => Ok(Reply::List(self.list())),
             Command::Status => Ok(Reply::Status(self.status())),
-            Command::Add { name, params } => self.add(&canonical(&name), params),
+            Command::Add {
+                name,
+                params,
+                position,
+            } => self.add(&canonical(&name), params, position),
+            Command::Explain(sample) => self.explain(sample),
             Command::Extension { name, action } => self.act(&canonical(&name), action),
             Command::Shutdown => Err(CommandError::ShuttingDown),
         }
@@ -166,16 +179,27 @@ impl Supervisor {
             Action::Stop => self.stop(self.place_of(name)?),
             Action::Reset => self.reset(self.place_of(name)?),
             Action::Info => self.info(self.place_of(name)?),
+            Action::Move(position) => self.reorder(self.place_of(name)?, position),
+            Action::Grant(change) => self.grant(self.place_of(name)?, change),
+            Action::Log(verbosity) => self.log(self.place_of(name)?, verbosity),
         }
     }
 
-    fn add(&mut self, name: &str, params: String) -> Result<Reply, CommandError> {
+    fn add(
+        &mut self,
+        name: &str,
+        params: String,
+        position: Option<usize>,
+    ) -> Result<Reply, CommandError> {
         if self.place_of(name).is_ok() {
             return Err(CommandError::AlreadyAdded(name.to_owned()));
         }
+        let end = self.extensions.len() + 1;
+        let place = place(position.unwrap_or(end), end)?;
         let (file, compiled) = self.load(name)?;
         let compiled = Arc::new(compiled);
         let id = StageId(self.next_id);
+        let log = LogLevel::default();
         let stages = (0..self.workers).map(|worker| {
             let counters = Arc::<StageCounters>::default();
             let context = Context {
@@ -183,6 +207,7 @@ impl Supervisor {
                 worker,
                 workers: self.workers,
                 seed: getrandom::u64().unwrap_or(u64::from(worker)),
+                log: log.clone(),
             };
             let filter = Instance::new(compiled.clone(), context, self.links.clone())
                 .map_err(|error| CommandError::lifecycle(name, "init", error))?;
@@ -192,16 +217,15 @@ impl Supervisor {
         });
         let stages: Vec<_> = stages.collect::<Result<_, CommandError>>()?;
         self.next_id += 1;
-        self.extensions
-            .push(Extension::new(id, file, params, compiled, stages));
-        let added = self.extensions.len() - 1;
+        let added = Extension::new(id, file, params, compiled, log, stages);
         tracing::info!(
             extension = name,
-            version = self.extensions[added].compiled.description.version,
-            params = self.extensions[added].params,
+            version = added.compiled.description.version,
+            params = added.params,
             "extension added"
         );
-        Ok(self.report(added))
+        self.extensions.insert(place, added);
+        Ok(self.report(place))
     }
 
     fn load(&self, name: &str) -> Result<(PathBuf, Compiled), CommandError> {
@@ -286,10 +310,46 @@ impl Supervisor {
 
     fn group(&mut self, place: usize, group: Group) -> Result<Reply, CommandError> {
         self.extensions[place].group = group;
-        if self.extensions[place].life == Life::Started {
-            self.publish(place)?;
-        }
+        self.publish_if_started(place)?;
         Ok(self.report(place))
+    }
+
+    fn reorder(&mut self, from: usize, position: usize) -> Result<Reply, CommandError> {
+        let to = place(position, self.extensions.len())?;
+        if from != to {
+            let extension = self.extensions.remove(from);
+            self.extensions.insert(to, extension);
+            self.publish_if_started(to)?;
+        }
+        Ok(self.report(to))
+    }
+
+    fn grant(&mut self, place: usize, change: GrantChange) -> Result<Reply, CommandError> {
+        let extension = &mut self.extensions[place];
+        extension.check_declared(change)?;
+        let grant = &mut extension.grant;
+        grant.verdicts = change.verdicts.unwrap_or(grant.verdicts);
+        grant.mark_mask = change.mark_mask.unwrap_or(grant.mark_mask);
+        tracing::info!(
+            extension = extension.name(),
+            verdicts = extension.grant.verdicts.names().join(","),
+            mark_mask = extension.grant.mark_mask,
+            "extension granted"
+        );
+        self.publish_if_started(place)?;
+        Ok(self.report(place))
+    }
+
+    fn log(&mut self, place: usize, verbosity: Verbosity) -> Result<Reply, CommandError> {
+        self.extensions[place].log.set(verbosity);
+        Ok(self.report(place))
+    }
+
+    fn publish_if_started(&mut self, changed: usize) -> Result<(), CommandError> {
+        match self.extensions[changed].life {
+            Life::Started => self.publish(changed),
+            Life::Added | Life::Stopped => Ok(()),
+        }
     }
 
     fn reset(&mut self, place: usize) -> Result<Reply, CommandError> {
@@ -423,6 +483,12 @@ impl Supervisor {
     }
 }
 
+/// The place, from 0, of a position, which counts from 1 to `last`.
+fn place(position: usize, last: usize) -> Result<usize, CommandError> {
+    let place = position.checked_sub(1).filter(|place| *place < last);
+    place.ok_or(CommandError::NoPosition { position, last })
+}
+
 /// The chain of one worker, with the stages that it does not have yet.
 fn places(extensions: &mut [Extension], worker: u32) -> Vec<Place> {
     let started = extensions
@@ -431,6 +497,7 @@ fn places(extensions: &mut [Extension], worker: u32) -> Vec<Place> {
     let place = started.map(|extension| Place {
         id: extension.id,
         group: extension.group,
+        grant: extension.grant,
         incoming: extension.idle[worker as usize].take(),
     });
     place.collect()

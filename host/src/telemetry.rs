@@ -3,44 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+mod log;
 
-/// How many log lines may wait for a slow reader of stderr.
-const LINES_WAITING_MAX: usize = 4096;
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Sends log lines to stderr, from a thread of its own so that a slow reader of
-/// stderr never holds up a packet: what it cannot take is lost. `RUST_LOG`
-/// filters; without it, `info` and above are shown. Lines are written out when
-/// the guard is dropped.
-pub fn init_log(format: LogFormat) -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(LINES_WAITING_MAX)
-        .finish(std::io::stderr());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(writer)
-        .with_env_filter(filter);
-    match format {
-        LogFormat::Text => {
-            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            subscriber.with_ansi(colours).init();
-        }
-        LogFormat::Json => subscriber.json().init(),
-    }
-    guard
-}
+pub use log::{BadLevel, GUEST_TARGET, LogFormat, LogLevel, Verbosity, init_log};
 
 /// A number that one thread raises and others read.
 #[derive(Debug, Default)]
@@ -69,6 +34,12 @@ pub struct StageCounters {
     pub accepted: Counter,
     /// Packets it dropped.
     pub dropped: Counter,
+    /// Packets it sent through their hook again.
+    pub repeated: Counter,
+    /// Packets it accepted past their hook's later functions.
+    pub stopped: Counter,
+    /// Packets it sent to another queue.
+    pub queued: Counter,
     /// Packets whose bytes it changed.
     pub edited: Counter,
     /// Packets of its group that it was not given: they were cut shorter than it
@@ -89,6 +60,12 @@ pub struct WorkerCounters {
     pub accepted: Counter,
     /// Packets dropped.
     pub dropped: Counter,
+    /// Packets sent through their hook again.
+    pub repeated: Counter,
+    /// Packets accepted past their hook's later functions.
+    pub stopped: Counter,
+    /// Packets sent to another queue.
+    pub queued: Counter,
     /// Batches received.
     pub batches: Counter,
 }

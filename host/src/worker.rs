@@ -81,17 +81,19 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with an empty chain.
+    /// A worker with an empty chain, which changes no bits of marks but those of
+    /// `mark_mask`.
     pub fn new(
         source: Box<dyn PacketSource>,
         mailbox: Receiver<Order>,
         links: Arc<Links>,
         counters: Arc<WorkerCounters>,
+        mark_mask: u32,
     ) -> Self {
         Self {
             source,
             mailbox,
-            chain: Chain::default(),
+            chain: Chain::new(mark_mask),
             batch: Batch::new(),
             links,
             counters,
@@ -190,14 +192,19 @@ impl Worker {
     }
 
     fn settle(&mut self) -> Result<(), SourceError> {
-        let count = self.batch.len() as u64;
-        let entries = self.batch.entries().iter();
-        let dropped = entries.filter(|entry| entry.settlement() == Settlement::Drop);
-        let dropped = dropped.count() as u64;
-        self.counters.batches.add(1);
-        self.counters.received.add(count);
-        self.counters.dropped.add(dropped);
-        self.counters.accepted.add(count - dropped);
+        let counters = &self.counters;
+        counters.batches.add(1);
+        counters.received.add(self.batch.len() as u64);
+        for entry in self.batch.entries() {
+            let counter = match entry.settlement() {
+                Settlement::Accept => &counters.accepted,
+                Settlement::Drop => &counters.dropped,
+                Settlement::Repeat => &counters.repeated,
+                Settlement::Stop => &counters.stopped,
+                Settlement::Queue(_) => &counters.queued,
+            };
+            counter.add(1);
+        }
         self.source.settle(&self.batch)
     }
 

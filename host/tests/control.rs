@@ -860,6 +860,7 @@ impl Place {
             ext_dir: self.dir.path().join("ext"),
             socket: Some(self.socket()),
             start,
+            mark_mask: u32::MAX,
         }
     }
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 
-use ipqext_protocol::{Add, Group, Named, Request, SetGroup};
+use ipqext_protocol::trace::Explain;
+use ipqext_protocol::{Add, Group, MoveTo, Named, Request, SetGrant, SetGroup, SetLog};
 use ipqext_tests::programs::PATIENCE;
 
 #[test]
@@ -45,6 +46,7 @@ fn the_wire_form_of_every_command() {
         Command::Add(Add {
             name: "x".to_owned(),
             params: params.to_owned(),
+            position: None,
         })
     };
     let group = |group| {
@@ -65,6 +67,26 @@ fn the_wire_form_of_every_command() {
         Command::Reset(named()),
         Command::Info(named()),
         Command::Help(named()),
+        Command::Move(MoveTo {
+            name: "x".to_owned(),
+            position: 1,
+        }),
+        Command::Grant(SetGrant {
+            name: "x".to_owned(),
+            verdicts: Some(vec!["drop".to_owned()]),
+            mark_mask: None,
+        }),
+        Command::Log(SetLog {
+            name: "x".to_owned(),
+            level: "debug".to_owned(),
+        }),
+        Command::Explain(Explain {
+            bytes: "45".to_owned(),
+            mark: 0,
+            hook: "input".to_owned(),
+            in_link: None,
+            out_link: None,
+        }),
         Command::Status,
         Command::Shutdown,
     ];
@@ -75,6 +97,8 @@ fn the_wire_form_of_every_command() {
             Command::Add(_) | Command::Group(_) => {}
             Command::Delete(_) | Command::Start(_) | Command::Stop(_) | Command::Reset(_) => {}
             Command::Info(_) | Command::Help(_) => {}
+            Command::Move(_) | Command::Grant(_) | Command::Log(_) => {}
+            Command::Explain(_) => {}
         }
         serde_json::to_string(&Request::new(7, command)).unwrap()
     });
@@ -90,6 +114,10 @@ fn the_wire_form_of_every_command() {
     {"jsonrpc":"2.0","id":7,"method":"reset","params":{"name":"x"}}
     {"jsonrpc":"2.0","id":7,"method":"info","params":{"name":"x"}}
     {"jsonrpc":"2.0","id":7,"method":"help","params":{"name":"x"}}
+    {"jsonrpc":"2.0","id":7,"method":"move","params":{"name":"x","position":1}}
+    {"jsonrpc":"2.0","id":7,"method":"grant","params":{"name":"x","verdicts":["drop"]}}
+    {"jsonrpc":"2.0","id":7,"method":"log","params":{"name":"x","level":"debug"}}
+    {"jsonrpc":"2.0","id":7,"method":"explain","params":{"bytes":"45","mark":0,"hook":"input"}}
     {"jsonrpc":"2.0","id":7,"method":"status"}
     {"jsonrpc":"2.0","id":7,"method":"shutdown"}
     "#);
@@ -131,6 +159,26 @@ fn commands_and_the_letters_of_2003_send_the_same_request() {
         ("reset x", r#""method":"reset","params":{"name":"x"}"#),
         ("info x", r#""method":"info","params":{"name":"x"}"#),
         ("help x", r#""method":"help","params":{"name":"x"}"#),
+        (
+            "add x --position 2",
+            r#""method":"add","params":{"name":"x","position":2}"#,
+        ),
+        (
+            "move x 1",
+            r#""method":"move","params":{"name":"x","position":1}"#,
+        ),
+        (
+            "grant x --verdicts drop,stop",
+            r#""method":"grant","params":{"name":"x","verdicts":["drop","stop"]}"#,
+        ),
+        (
+            "grant x --verdicts= --mark-mask 0x10",
+            r#""method":"grant","params":{"name":"x","verdicts":[],"mark_mask":16}"#,
+        ),
+        (
+            "log x debug",
+            r#""method":"log","params":{"name":"x","level":"debug"}"#,
+        ),
         ("-X x", r#""method":"delete","params":{"name":"x"}"#),
         ("delete x", r#""method":"delete","params":{"name":"x"}"#),
         ("status", r#""method":"status""#),
@@ -163,6 +211,11 @@ fn wrong_usage_is_code_2_and_shows_the_right_one() {
         "add x y z",
         "group x",
         "group",
+        "move x",
+        "move x first",
+        "grant x",
+        "grant x --mark-mask red",
+        "log x",
         "start",
         "-S",
         "-Z x",
@@ -180,6 +233,7 @@ fn wrong_usage_is_code_2_and_shows_the_right_one() {
         "run",
         "run -e x --queue 65536",
         "run -e x --start =5",
+        "run -e x --mark-mask 0x100000000",
     ] {
         let output = ipqext_host()
             .args(line.split_whitespace())

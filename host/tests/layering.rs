@@ -17,6 +17,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("chain", &["packet", "telemetry"]),
     ("worker", &["chain", "packet", "source", "telemetry"]),
     ("runtime", &["chain", "packet", "telemetry"]),
+    ("trace", &["chain", "packet"]),
     // It carries what went wrong from where it did to who asked.
     (
         "event",
@@ -28,6 +29,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "source::Losses",
             "source::Settings",
             "source::SourceError",
+            "telemetry::Verbosity",
+            "trace",
         ],
     ),
     ("registry", &["event"]),
@@ -42,6 +45,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "runtime",
             "source",
             "telemetry",
+            "trace",
             "worker",
         ],
     ),
@@ -50,15 +54,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "control",
         &[
+            "chain::Saying",
             "event",
-            "packet::BadGroup",
-            "packet::Edits",
-            "packet::Group",
-            "packet::Needs",
-            "packet::OnFault",
+            "packet",
             "runtime::API_VERSION",
             "runtime::CompileError",
             "runtime::ComponentizeError",
+            "telemetry::BadLevel",
+            "trace",
         ],
     ),
     // It wires and decides nothing.

@@ -11,13 +11,13 @@ use ipqext_host::chain::{
     Chain, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, View,
 };
 use ipqext_host::packet::{
-    Batch, Decision, Edits, Group, HardwareAddress, Hook, Link, Links, Needs, OnFault, Packet,
-    PacketFlags, Settlement, Verdicts,
+    Batch, Decision, Edits, Grant, Group, HardwareAddress, Hook, Link, Links, Needs, OnFault,
+    Outcome, Packet, PacketFlags, Settlement, Verdicts,
 };
 use ipqext_host::runtime::{
     CompileError, Compiled, ComponentizeError, Context, Hash, Instance, Limits, Runtime,
 };
-use ipqext_host::telemetry::StageCounters;
+use ipqext_host::telemetry::{LogLevel, StageCounters};
 use ipqext_tests::guests;
 use ipqext_tests::programs::PATIENCE;
 use proptest::prelude::*;
@@ -255,7 +255,7 @@ fn what_goes_beyond_the_declared_needs_is_a_fault() {
     for (name, kind, words) in [
         ("undeclared_drop", "ungranted", "the verdict drop without"),
         ("undeclared_mark", "ungranted", "mark bits 0x2 without"),
-        ("repeats", "unsupported", "the verdict repeat is not"),
+        ("repeats", "invalid-decision", "come back for ever"),
     ] {
         let guest = Guest::hostile(name, "");
         let mut chain = chain([guest.stage]);
@@ -413,9 +413,9 @@ struct FailsOnce {
 }
 
 impl Filter for FailsOnce {
-    fn proc(&mut self, view: &View<'_>, decisions: &mut Vec<Decision>) -> Result<(), Fault> {
+    fn proc(&mut self, view: &View<'_>, outcome: &mut Outcome) -> Result<(), Fault> {
         self.calls += 1;
-        self.instance.proc(view, decisions)?;
+        self.instance.proc(view, outcome)?;
         if self.calls == self.at_call {
             return Err(Fault::new(FaultKind::Trap, "on purpose"));
         }
@@ -701,6 +701,7 @@ fn context(params: &str) -> Context {
         worker: 0,
         workers: 1,
         seed: 1,
+        log: LogLevel::default(),
     }
 }
 
@@ -745,6 +746,7 @@ fn chain(stages: impl IntoIterator<Item = Stage>) -> Chain {
         Place {
             id: stage.id,
             group: stage.group,
+            grant: Grant::of(stage.needs()),
             incoming: Some(stage),
         }
     });
@@ -787,9 +789,9 @@ fn proc(
         packets: &packets,
         bytes: batch.bytes(),
     };
-    let mut decisions = Vec::new();
-    instance.proc(&view, &mut decisions)?;
-    Ok(decisions)
+    let mut outcome = Outcome::default();
+    instance.proc(&view, &mut outcome)?;
+    Ok(outcome.decisions)
 }
 
 fn info(chain: &mut Chain, number: u64) -> Option<String> {

@@ -95,12 +95,19 @@ fn with_one_worker() -> (Supervisor, Gate, MemoryQueue) {
         registry: Registry::open(&PathBuf::from(guests::shipped())).unwrap(),
         runtime: Runtime::new(Limits::default()).unwrap(),
         links: Vec::new(),
+        mark_mask: u32::MAX,
         workers: 1,
         events,
         answer_timeout: Duration::from_millis(200),
     });
     let (name, params) = ("template".to_owned(), String::new());
-    supervisor.obey(Command::Add { name, params }).unwrap();
+    supervisor
+        .obey(Command::Add {
+            name,
+            params,
+            position: None,
+        })
+        .unwrap();
     let (queue, inner) = memory();
     let gate = Gate::default();
     let source = Gated {

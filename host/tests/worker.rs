@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use ipqext_host::chain::{
     Fault, FaultKind, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, View,
 };
-use ipqext_host::packet::{Decision, Group, MarkChange, Needs, Settlement, Verdict, Verdicts};
+use ipqext_host::packet::{
+    Decision, Grant, Group, MarkChange, Needs, Outcome, Settlement, Verdict, Verdicts,
+};
 use ipqext_host::source::PacketSource;
 use ipqext_host::source::memory::{MemoryQueue, Settled, memory};
 use ipqext_host::telemetry::{StageCounters, WorkerCounters};
@@ -245,7 +247,13 @@ impl Bench {
         let (mailbox, orders) = channel();
         let counters = Arc::<WorkerCounters>::default();
         let waker = source.waker();
-        let worker = Worker::new(Box::new(source), orders, Arc::default(), counters.clone());
+        let worker = Worker::new(
+            Box::new(source),
+            orders,
+            Arc::default(),
+            counters.clone(),
+            u32::MAX,
+        );
         let (ended, end) = channel();
         std::thread::spawn(move || ended.send(worker.run()));
         Self {
@@ -301,7 +309,7 @@ struct Decider<F> {
 }
 
 impl<F: FnMut(u32) -> Verdict + Send> Filter for Decider<F> {
-    fn proc(&mut self, view: &View<'_>, decisions: &mut Vec<Decision>) -> Result<(), Fault> {
+    fn proc(&mut self, view: &View<'_>, outcome: &mut Outcome) -> Result<(), Fault> {
         self.seen += view.packets.len();
         let mask = self.needs.mark_mask;
         let each = (0..).zip(view.packets).map(|(place, packet)| Decision {
@@ -309,7 +317,7 @@ impl<F: FnMut(u32) -> Verdict + Send> Filter for Decider<F> {
             verdict: (self.verdict)(packet.id),
             mark: Some(MarkChange { value: 1, mask }),
         });
-        decisions.extend(each);
+        outcome.decisions.extend(each);
         Ok(())
     }
 
@@ -359,6 +367,10 @@ fn known(id: u64) -> Place {
     Place {
         id: StageId(id),
         group: Group::All,
+        grant: Grant {
+            verdicts: Verdicts::all(),
+            mark_mask: u32::MAX,
+        },
         incoming: None,
     }
 }

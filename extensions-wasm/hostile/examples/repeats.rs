@@ -1,4 +1,4 @@
-//! Declares and gives a verdict that host 0.1 does not carry out.
+//! Has every packet repeated without changing its mark: it would come back for ever.
 
 use ipqext_sdk::prelude::*;
 

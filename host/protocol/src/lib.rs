@@ -35,6 +35,14 @@ pub enum Command {
     Info(Named),
     /// Asks how to use it, added or not: [`Text`].
     Help(Named),
+    /// Gives it another place in the chain: its [`Extension`].
+    Move(MoveTo),
+    /// Sets what it may do of what it declares: its [`Extension`].
+    Grant(SetGrant),
+    /// Sets which of its log lines are written: its [`Extension`].
+    Log(SetLog),
+    /// Says what the chain would do with a packet: [`trace::Traced`].
+    Explain(trace::Explain),
     /// The daemon and its queues: [`Status`].
     Status,
     /// Ends the daemon: `null`, once every queue is closed.
@@ -43,9 +51,9 @@ pub enum Command {
 
 impl Command {
     /// The names of all methods.
-    pub const METHODS: [&str; 11] = [
-        "list", "add", "delete", "group", "start", "stop", "reset", "info", "help", "status",
-        "shutdown",
+    pub const METHODS: [&str; 15] = [
+        "list", "add", "delete", "group", "start", "stop", "reset", "info", "help", "move",
+        "grant", "log", "explain", "status", "shutdown",
     ];
 }
 
@@ -58,6 +66,44 @@ pub struct Add {
     /// Its parameter string.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub params: String,
+    /// Its place in the chain, from 1; the end if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<usize>,
+}
+
+/// Parameters of `move`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoveTo {
+    /// The extension's name.
+    pub name: String,
+    /// Its new place in the chain, from 1.
+    pub position: usize,
+}
+
+/// Parameters of `grant`. What is absent stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetGrant {
+    /// The extension's name.
+    pub name: String,
+    /// The verdicts it may give besides `pass`, out of those that it declares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdicts: Option<Vec<String>>,
+    /// The bits of the mark it may set, out of those that it declares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark_mask: Option<u32>,
+}
+
+/// Parameters of `log`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetLog {
+    /// The extension's name.
+    pub name: String,
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`: this and what is more
+    /// important is written. `default` is what the daemon was started with.
+    pub level: String,
 }
 
 /// Parameters of the commands that take a name only.
@@ -192,8 +238,12 @@ pub struct Extension {
     pub file: String,
     /// Its parameter string.
     pub params: String,
-    /// What it declares, and is held to.
+    /// What it declares.
     pub needs: Needs,
+    /// What it may do of that.
+    pub grant: Grant,
+    /// Which of its log lines are written, as of [`SetLog::level`].
+    pub log: String,
     /// What became of the packets it was given, all workers together.
     pub packets: Packets,
     /// How often it failed.
@@ -215,6 +265,15 @@ pub struct Needs {
     pub on_fault: String,
 }
 
+/// What an extension may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The verdicts besides `pass`.
+    pub verdicts: Vec<String>,
+    /// The bits of the mark.
+    pub mark_mask: u32,
+}
+
 /// Packets of an extension, by what became of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packets {
@@ -226,6 +285,12 @@ pub struct Packets {
     pub accepted: u64,
     /// Dropped by it.
     pub dropped: u64,
+    /// Sent through the hook again by it.
+    pub repeated: u64,
+    /// Accepted by it, past the hook's later functions.
+    pub stopped: u64,
+    /// Sent to another queue by it.
+    pub queued: u64,
     /// With bytes changed by it.
     pub edited: u64,
     /// In its group, but not given to it: cut too short, or it is quarantined.
@@ -292,6 +357,12 @@ pub struct QueuePackets {
     pub accepted: u64,
     /// Dropped.
     pub dropped: u64,
+    /// Sent through their hook again.
+    pub repeated: u64,
+    /// Accepted, past their hook's later functions.
+    pub stopped: u64,
+    /// Sent to another queue.
+    pub queued: u64,
     /// Batches they came in.
     pub batches: u64,
 }
@@ -321,6 +392,7 @@ mod tests {
             Command::Add(Add {
                 name: "x".into(),
                 params: String::new(),
+                position: Some(1),
             }),
             Command::Delete(named()),
             Command::Group(SetGroup {
@@ -332,6 +404,26 @@ mod tests {
             Command::Reset(named()),
             Command::Info(named()),
             Command::Help(named()),
+            Command::Move(MoveTo {
+                name: "x".into(),
+                position: 1,
+            }),
+            Command::Grant(SetGrant {
+                name: "x".into(),
+                verdicts: Some(Vec::new()),
+                mark_mask: None,
+            }),
+            Command::Log(SetLog {
+                name: "x".into(),
+                level: "debug".into(),
+            }),
+            Command::Explain(trace::Explain {
+                bytes: "45".into(),
+                mark: 0,
+                hook: "input".into(),
+                in_link: None,
+                out_link: None,
+            }),
             Command::Status,
             Command::Shutdown,
         ];

@@ -82,7 +82,8 @@ pub struct Said {
     pub extension: String,
     /// Its verdict, as in the contract with guests, with its number if it has one
     /// (`queue 5`); `skipped` if the packet was in its group but not given to it;
-    /// `fault` if it failed; absent packets of other groups are not listed.
+    /// `fault` if it failed. An extension whose group the packet is not in said nothing,
+    /// and is not listed.
     pub verdict: String,
     /// The mark that the packet had after it, if it changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,8 +91,7 @@ pub struct Said {
     /// Whether it changed the packet's bytes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edited: bool,
-    /// Why the packet is a `fault`, or why a granted verdict is less than what it
-    /// said. Known to `explain` only: a trace makes no text for a packet.
+    /// How it failed, for `fault`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }

@@ -1,13 +1,15 @@
 use std::num::NonZeroU32;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::packet::{
-    Edits, Entry, HardwareAddress, Hook, MarkChange, OnFault, PacketFlags, Verdicts,
+    Decision, Edit, Edits, Entry, Fate, HardwareAddress, Hook, MarkChange, OnFault, PacketFlags,
+    Settlement, Verdict, Verdicts,
 };
+use crate::telemetry::StageCounters;
 
 #[test]
 fn the_first_extension_sees_the_whole_batch_before_the_second_sees_any() {
@@ -61,6 +63,7 @@ fn what_one_extension_decided_the_next_does_not_see() {
         (Verdict::Drop, Settlement::Drop),
         (Verdict::DropFlow, Settlement::Drop),
         (Verdict::Reject, Settlement::Drop),
+        (Verdict::Queue(9), Settlement::Queue(9)),
     ];
     let needs = Needs {
         verdicts: Verdicts::all(),
@@ -80,7 +83,8 @@ fn what_one_extension_decided_the_next_does_not_see() {
     assert_eq!(asked.taken(), ["0"]);
     let settled: Vec<_> = batch.entries().iter().map(Entry::settlement).collect();
     assert_eq!(settled, verdicts.map(|(_, settlement)| settlement));
-    assert_eq!(tally(&counters), [6, 1, 2, 3]);
+    assert_eq!(tally(&counters), [7, 1, 2, 3]);
+    assert_eq!(counters.queued.get(), 1);
     // All decided: nobody is called any more.
     evaluate(&mut chain, &mut batch);
     assert_eq!(asked.taken(), ["0"]);
@@ -212,9 +216,8 @@ fn wrong_outcomes() -> Vec<(Needs, Vec<Decision>, FaultKind, &'static str)> {
         wrong(&[decided(1, Verdict::Accept)], Ungranted, "verdict accept"),
         wrong(&[decided(1, Verdict::AcceptFlow)], Ungranted, "accept-flow"),
         wrong(&[marked(1, 0, 0b0110)], Ungranted, "mark bits 0x4"),
-        wrong(&[decided(1, Verdict::Repeat)], Unsupported, "repeat"),
-        wrong(&[decided(1, Verdict::Stop)], Unsupported, "stop"),
-        wrong(&[decided(1, Verdict::Queue(1))], Unsupported, "queue"),
+        wrong(&[decided(1, Verdict::Repeat)], InvalidDecision, "for ever"),
+        wrong(&[decided(1, Verdict::Stop)], Ungranted, "not granted"),
         wrong(&[decided(1, Verdict::Hold(1))], Unsupported, "hold"),
     ]
 }
@@ -222,9 +225,13 @@ fn wrong_outcomes() -> Vec<(Needs, Vec<Decision>, FaultKind, &'static str)> {
 #[test]
 fn a_wrong_decision_is_a_fault_of_its_kind() {
     for (needs, decisions, kind, words) in wrong_outcomes() {
-        let fault = check(&decisions, 3, needs).unwrap_err();
-        assert_eq!(fault.kind, kind, "{fault}");
-        assert!(fault.detail.contains(words), "{fault}");
+        let says = Bench::new(1, needs).says(move |_, outcome| {
+            outcome.decisions.extend(&decisions);
+            Ok(())
+        });
+        let fault = fault_of(says, &mut batch([1, 2, 3]));
+        assert!(fault.starts_with(kind.name()), "{fault}");
+        assert!(fault.contains(words), "{fault}");
     }
 }
 
@@ -376,6 +383,7 @@ fn a_new_generation_moves_stages_and_hands_back_the_retired() {
     let place = |id, incoming| Place {
         id: StageId(id),
         group: Group::All,
+        grant: Grant::default(),
         incoming,
     };
     let mut chain = Chain::default();
@@ -423,6 +431,7 @@ fn a_new_generation_brings_the_group() {
     chain.rearrange(vec![Place {
         id: StageId(1),
         group: Group::Mask(NonZeroU32::MIN),
+        grant: Grant::default(),
         incoming: None,
     }]);
     evaluate(&mut chain, &mut batch([2]));
@@ -446,6 +455,373 @@ fn a_chain_needs_what_all_its_stages_need() {
         of(1500, Verdicts::DROP | Verdicts::ACCEPT, 3)
     );
     assert_eq!(Chain::default().needs(), Needs::default());
+}
+
+/// An IPv4 packet with a UDP datagram and right checksums.
+fn datagram(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![
+        0x45, 0, 0, 0, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+    ];
+    bytes.extend_from_slice(&[0x03, 0xe8, 0x07, 0xd0, 0, 0, 0, 0]);
+    bytes.extend_from_slice(payload);
+    let length = bytes.len() as u16;
+    bytes[2..4].copy_from_slice(&length.to_be_bytes());
+    bytes[24..26].copy_from_slice(&(length - 20).to_be_bytes());
+    bytes
+}
+
+fn edits(edits: Edits) -> Needs {
+    Needs {
+        snap_length: 65_535,
+        edits,
+        verdicts: Verdicts::DROP,
+        ..Needs::default()
+    }
+}
+
+/// Replaces bytes of the packet at a place.
+fn edit(outcome: &mut Outcome, packet: u32, at: u32, remove: u32, with: &[u8]) {
+    outcome.edits.push(Edit {
+        packet,
+        at,
+        remove,
+        insert: outcome.bytes.len() as u32,
+        insert_length: with.len() as u32,
+    });
+    outcome.bytes.extend_from_slice(with);
+}
+
+fn datagrams(payloads: &[&[u8]]) -> Batch {
+    let mut batch = Batch::new();
+    for (id, payload) in (0..).zip(payloads) {
+        let bytes = datagram(payload);
+        batch.push(whole(id, &bytes), &bytes);
+    }
+    batch
+}
+
+fn payload(batch: &Batch, place: usize) -> &[u8] {
+    &batch.bytes_of(&batch.entries()[place].packet)[28..]
+}
+
+#[test]
+fn extensions_after_an_edit_see_the_new_bytes_and_others_nothing_else() {
+    let asked = Asked::default();
+    let first = Bench::new(1, edits(Edits::Any)).says(|_, outcome| {
+        edit(outcome, 0, 28, 3, b"longer");
+        edit(outcome, 2, 28, 1, b"");
+        Ok(())
+    });
+    let counters = first.counters.clone();
+    let second = Bench::new(2, edits(Edits::Any)).says(|view, outcome| {
+        assert!(view.packets[0].flags.contains(PacketFlags::ALTERED));
+        assert!(!view.packets[1].flags.contains(PacketFlags::ALTERED));
+        edit(outcome, 0, 28, 0, b"even ");
+        Ok(())
+    });
+    let notes = {
+        let asked = asked.clone();
+        move |view: &View<'_>, _: &mut Vec<Decision>| {
+            for packet in view.packets {
+                let text = String::from_utf8_lossy(&view.bytes[packet.range()][28..]);
+                asked.note(text.into_owned());
+                assert_eq!(packet.captured_length, packet.original_length);
+            }
+            let shown: usize = view.packets.iter().map(|packet| packet.range().len()).sum();
+            assert_eq!(view.bytes.len(), shown, "the area has no old bytes");
+            Ok(())
+        }
+    };
+    let third = Bench::new(3, edits(Edits::None)).on_proc(notes);
+    let mut batch = datagrams(&[b"old", b"same", b"xy"]);
+    evaluate(
+        &mut chain([first.stage, second.stage, third.stage]),
+        &mut batch,
+    );
+    assert_eq!(asked.taken(), ["even longer", "same", "y"]);
+    assert_eq!(counters.edited.get(), 2);
+    let altered: Vec<_> = batch.entries().iter().map(Entry::is_altered).collect();
+    assert_eq!(altered, [true, false, true]);
+    assert_eq!(payload(&batch, 0), b"even longer");
+    assert_eq!(batch.bytes_of(batch.entries()[0].came()), datagram(b"old"));
+    batch.undecide();
+    assert_eq!(payload(&batch, 0), b"old");
+}
+
+#[test]
+fn an_edit_that_is_not_right_is_a_fault_and_nothing_of_the_call_is_applied() {
+    use FaultKind::{InvalidEdit, Ungranted};
+    type Says = fn(&mut Outcome);
+    let cases: [(Edits, Says, FaultKind, &str); 9] = [
+        (
+            Edits::Any,
+            |out| edit(out, 3, 28, 1, b"x"),
+            InvalidEdit,
+            "packet 3",
+        ),
+        (
+            Edits::Any,
+            |out| edit(out, 0, 28, 1, b"x"),
+            InvalidEdit,
+            "ascend",
+        ),
+        (
+            Edits::Any,
+            |out| edit(out, 2, 28, 9, b"x"),
+            InvalidEdit,
+            "beyond the 31 bytes",
+        ),
+        (
+            Edits::Any,
+            |out| edit(out, 2, u32::MAX, 9, b"x"),
+            InvalidEdit,
+            "beyond the 31",
+        ),
+        (
+            Edits::Any,
+            |out| edit(out, 2, 9, 1, b"\x06"),
+            InvalidEdit,
+            "the protocol",
+        ),
+        (
+            Edits::Any,
+            |out| edit(out, 2, 10, 21, b"x"),
+            InvalidEdit,
+            "below the end",
+        ),
+        (
+            Edits::IpFields,
+            |out| edit(out, 2, 20, 1, b"x"),
+            Ungranted,
+            "edits headers",
+        ),
+        (
+            Edits::None,
+            |out| edit(out, 2, 8, 1, b"x"),
+            Ungranted,
+            "edits ip-fields",
+        ),
+        (
+            Edits::Any,
+            |out| {
+                edit(out, 2, 28, 1, b"x");
+                out.bytes.clear();
+            },
+            InvalidEdit,
+            "takes 1 bytes at 0 of its 0 new bytes",
+        ),
+    ];
+    for (kind, says, fault_kind, words) in cases {
+        let wrong = Bench::new(1, edits(kind)).says(move |_, outcome| {
+            if kind == Edits::Any {
+                edit(outcome, 1, 28, 1, b"X");
+            }
+            outcome.decisions.push(decided(0, Verdict::Drop));
+            says(outcome);
+            Ok(())
+        });
+        let counters = wrong.counters.clone();
+        let mut batch = datagrams(&[b"one", b"two", b"six"]);
+        let fault = fault_of(wrong, &mut batch);
+        assert!(fault.starts_with(fault_kind.name()), "{fault}");
+        assert!(
+            fault.contains(words),
+            "{fault:?} does not tell of {words:?}"
+        );
+        assert!(!batch.is_altered());
+        assert_eq!(batch.entries()[0].settlement(), Settlement::Accept);
+        assert_eq!((counters.edited.get(), counters.faults.get()), (0, 1));
+    }
+}
+
+#[test]
+fn a_packet_that_is_not_all_there_is_not_given_to_who_edits() {
+    let asked = Asked::default();
+    let needs = Needs {
+        snap_length: 28,
+        ..edits(Edits::IpFields)
+    };
+    let bench = Bench::new(1, needs).notes_ids(&asked);
+    let counters = bench.counters.clone();
+    let mut batch = datagrams(&[b"whole"]);
+    let bytes = datagram(b"cut off");
+    batch.push(whole(1, &bytes), &bytes[..30]);
+    evaluate(&mut chain([bench.stage]), &mut batch);
+    assert_eq!(asked.taken(), ["0"]);
+    assert_eq!(counters.skipped.get(), 1);
+}
+
+#[test]
+fn a_packet_is_repeated_only_with_another_mark() {
+    let needs = Needs {
+        verdicts: Verdicts::REPEAT,
+        mark_mask: u32::MAX,
+        ..Needs::default()
+    };
+    let repeats = |value, mask| {
+        Bench::new(1, needs).on_proc(move |_, decisions| {
+            decisions.push(Decision {
+                verdict: Verdict::Repeat,
+                ..marked(0, value, mask)
+            });
+            Ok(())
+        })
+    };
+    let with = |mark_mask, bench: Bench| {
+        let mut chain = Chain::new(mark_mask);
+        chain.rearrange(vec![Place {
+            id: StageId(1),
+            group: Group::All,
+            grant: Grant::of(needs),
+            incoming: Some(bench.stage),
+        }]);
+        let mut batch = batch([1]);
+        evaluate(&mut chain, &mut batch);
+        let entry = batch.entries()[0];
+        (entry.settlement(), entry.new_mark())
+    };
+    assert_eq!(
+        with(u32::MAX, repeats(5, 0xf)),
+        (Settlement::Repeat, Some(5))
+    );
+    assert_eq!(with(u32::MAX, repeats(0, 0xf)), (Settlement::Accept, None));
+    // The operator's mask takes the change away, and with it what ends the loop.
+    assert_eq!(with(0xf0, repeats(5, 0xf)), (Settlement::Accept, None));
+}
+
+#[test]
+fn bits_outside_of_the_mark_mask_of_the_daemon_are_never_touched() {
+    let asked = Asked::default();
+    let sets = Bench::new(1, drops_and_marks()).on_proc(|_, decisions| {
+        decisions.push(marked(0, 0xabcd, u32::MAX));
+        Ok(())
+    });
+    let counters = sets.counters.clone();
+    let after = Bench::new(2, nothing()).group(0x00cd).notes_ids(&asked);
+    let mut masked = Chain::new(0xff00);
+    let places = [sets.stage, after.stage].map(|stage| Place {
+        id: stage.id,
+        group: stage.group,
+        grant: Grant::of(stage.needs()),
+        incoming: Some(stage),
+    });
+    masked.rearrange(places.into());
+    let mut batch = Batch::new();
+    batch.push(packet(1, 0x1_0000), &[]);
+    evaluate(&mut masked, &mut batch);
+    assert_eq!(batch.entries()[0].new_mark(), Some(0x1_ab00));
+    assert!(asked.taken().is_empty(), "groups see the mark as it is");
+    assert_eq!(counters.faults.get(), 0);
+}
+
+#[test]
+fn what_is_not_granted_is_a_pass_for_accept_and_a_fault_for_the_rest() {
+    let needs = Needs {
+        verdicts: Verdicts::all(),
+        mark_mask: 0xff,
+        ..Needs::default()
+    };
+    let grant = Grant {
+        verdicts: Verdicts::DROP,
+        mark_mask: 0x0f,
+    };
+    let says = |decision: Decision| {
+        let bench = Bench::new(1, needs).on_proc(move |_, decisions| {
+            decisions.push(decision);
+            Ok(())
+        });
+        let counters = bench.counters.clone();
+        let mut chain = Chain::default();
+        chain.rearrange(vec![Place {
+            id: StageId(1),
+            group: Group::All,
+            grant,
+            incoming: Some(bench.stage),
+        }]);
+        let mut batch = batch([1]);
+        evaluate(&mut chain, &mut batch);
+        let entry = batch.entries()[0];
+        (entry.fate, entry.new_mark(), counters.faults.get())
+    };
+    let fate = |settlement| Fate::Decided(settlement);
+    assert_eq!(
+        says(decided(0, Verdict::Accept)),
+        (Fate::Undecided, None, 0)
+    );
+    assert_eq!(
+        says(decided(0, Verdict::Drop)),
+        (fate(Settlement::Drop), None, 0)
+    );
+    for verdict in [
+        Verdict::AcceptFlow,
+        Verdict::Stop,
+        Verdict::Queue(1),
+        Verdict::Reject,
+    ] {
+        assert_eq!(
+            says(decided(0, verdict)),
+            (Fate::Undecided, None, 1),
+            "{verdict:?}"
+        );
+    }
+    assert_eq!(
+        says(marked(0, 0xff, 0x0f)),
+        (Fate::Undecided, Some(0x0f), 0)
+    );
+    assert_eq!(says(marked(0, 0xff, 0x10)), (Fate::Undecided, None, 1));
+}
+
+#[test]
+fn stop_is_not_granted_unless_the_operator_says_so() {
+    let needs = Needs {
+        verdicts: Verdicts::all(),
+        ..Needs::default()
+    };
+    assert_eq!(Grant::of(needs).verdicts, Verdicts::all() - Verdicts::STOP);
+}
+
+#[test]
+fn the_journal_tells_who_said_what_in_order() {
+    let marks = Bench::new(1, drops_and_marks()).on_proc(|_, decisions| {
+        decisions.push(marked(1, 4, 4));
+        Ok(())
+    });
+    let fails = Bench::new(2, nothing())
+        .group(4)
+        .says(|_, _| Err(Fault::new(FaultKind::Trap, "on purpose")));
+    let edits_first = Bench::new(3, edits(Edits::Any)).says(|_, outcome| {
+        edit(outcome, 0, 28, 1, b"x");
+        outcome.decisions.push(decided(1, Verdict::Drop));
+        Ok(())
+    });
+    let mut chain = chain([marks.stage, fails.stage, edits_first.stage]);
+    evaluate(&mut chain, &mut datagrams(&[b"one", b"two"]));
+    assert_eq!(chain.journal().of(0).count(), 0, "nobody watches");
+    chain.keep_journal(true);
+    evaluate(&mut chain, &mut datagrams(&[b"one", b"two"]));
+    let told = |place| {
+        let notes = chain.journal().of(place);
+        let told = notes.map(|note| (note.stage, note.saying, note.mark, note.edited));
+        told.collect::<Vec<_>>()
+    };
+    let said = |verdict| Saying::Verdict(verdict);
+    assert_eq!(
+        told(0),
+        [
+            (0, said(Verdict::Pass), None, false),
+            (2, said(Verdict::Pass), None, true)
+        ]
+    );
+    assert_eq!(
+        told(1),
+        [
+            (0, said(Verdict::Pass), Some(4), false),
+            (1, Saying::Fault, None, false),
+            (2, said(Verdict::Drop), None, false),
+        ]
+    );
+    assert_eq!(chain.journal().fault(1), Some("trap: on purpose"));
+    assert_eq!(chain.name(2).map(|name| &**name), Some("stage-3"));
 }
 
 /// What a filter of the property test does with a call.
@@ -686,7 +1062,7 @@ impl Asked {
     }
 }
 
-type Proc = Box<dyn FnMut(&View<'_>, &mut Vec<Decision>) -> Result<(), Fault> + Send>;
+type Proc = Box<dyn FnMut(&View<'_>, &mut Outcome) -> Result<(), Fault> + Send>;
 
 /// A filter that does what a closure says.
 struct Scripted {
@@ -697,8 +1073,8 @@ struct Scripted {
 }
 
 impl Filter for Scripted {
-    fn proc(&mut self, view: &View<'_>, decisions: &mut Vec<Decision>) -> Result<(), Fault> {
-        (self.proc)(view, decisions)
+    fn proc(&mut self, view: &View<'_>, outcome: &mut Outcome) -> Result<(), Fault> {
+        (self.proc)(view, outcome)
     }
 
     fn recover(&mut self, started: bool) -> Result<(), Fault> {
@@ -761,7 +1137,14 @@ impl Bench {
 
     fn on_proc(
         self,
-        proc: impl FnMut(&View<'_>, &mut Vec<Decision>) -> Result<(), Fault> + Send + 'static,
+        mut proc: impl FnMut(&View<'_>, &mut Vec<Decision>) -> Result<(), Fault> + Send + 'static,
+    ) -> Self {
+        self.says(move |view, outcome| proc(view, &mut outcome.decisions))
+    }
+
+    fn says(
+        self,
+        proc: impl FnMut(&View<'_>, &mut Outcome) -> Result<(), Fault> + Send + 'static,
     ) -> Self {
         self.with(&Arc::default(), Box::new(proc))
     }
@@ -769,12 +1152,13 @@ impl Bench {
     /// A filter that fails while it is broken, and then drops all.
     fn broken_while(self, broken: &Arc<AtomicBool>) -> Self {
         let fails = broken.clone();
-        let proc = move |view: &View<'_>, decisions: &mut Vec<Decision>| {
+        let proc = move |view: &View<'_>, outcome: &mut Outcome| {
             if fails.load(Ordering::Relaxed) {
                 return Err(Fault::new(FaultKind::Trap, "broken"));
             }
             let places = 0..view.packets.len() as u32;
-            decisions.extend(places.map(|place| decided(place, Verdict::Drop)));
+            let decisions = places.map(|place| decided(place, Verdict::Drop));
+            outcome.decisions.extend(decisions);
             Ok(())
         };
         self.with(broken, Box::new(proc))
@@ -814,6 +1198,7 @@ fn chain(stages: impl IntoIterator<Item = Stage>) -> Chain {
     let places = stages.into_iter().map(|stage| Place {
         id: stage.id,
         group: stage.group,
+        grant: Grant::of(stage.needs()),
         incoming: Some(stage),
     });
     chain.rearrange(places.collect());
@@ -826,6 +1211,16 @@ fn chain_ids(chain: &Chain) -> Vec<u64> {
 
 fn evaluate(chain: &mut Chain, batch: &mut Batch) {
     chain.evaluate(batch, &Arc::default());
+}
+
+/// How the only stage of a chain fails on a batch.
+fn fault_of(bench: Bench, batch: &mut Batch) -> String {
+    let mut chain = chain([bench.stage]);
+    chain.keep_journal(true);
+    evaluate(&mut chain, batch);
+    let notes: Vec<_> = chain.journal().of(0).map(|note| note.saying).collect();
+    assert_eq!(notes, [Saying::Fault]);
+    chain.journal().fault(0).unwrap().to_owned()
 }
 
 /// Seen, passed, accepted, dropped.

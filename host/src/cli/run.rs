@@ -34,6 +34,16 @@ pub(super) struct Run {
     #[arg(long)]
     fail_open: bool,
 
+    /// Take packets that the kernel has yet to segment, up to 64 KiB long: fewer and
+    /// larger ones.
+    #[arg(long)]
+    gso: bool,
+
+    /// The bits of packet marks that extensions may change; what they set of others is
+    /// ignored.
+    #[arg(long, value_name = "MASK", default_value = "0xffffffff", value_parser = number)]
+    mark_mask: u32,
+
     /// How many packets may wait in the kernel.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..))]
     queue_max_len: u32,
@@ -49,6 +59,15 @@ enum Log {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// A number of 32 bits, decimal or `0x..`.
+fn number(text: &str) -> Result<u32, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| "give a number from 0 to 4294967295, or 0x.. in hexadecimal".to_owned())
 }
 
 fn start_up(text: &str) -> Result<StartUp, String> {
@@ -77,11 +96,13 @@ pub(super) fn run(run: Run) -> Result<(), DaemonError> {
         ext_dir: run.ext_dir,
         socket: run.socket,
         start: run.start,
+        mark_mask: run.mark_mask,
     };
     let queue = NfqConfig {
         queue: run.queue,
         max_length: run.queue_max_len,
         fail_open: run.fail_open,
+        gso: run.gso,
     };
     daemon::run(&config, || {
         let source: Box<dyn PacketSource> = Box::new(NfqSource::open(queue)?);

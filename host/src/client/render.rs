@@ -15,7 +15,11 @@ pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<Str
         | Command::Group(_)
         | Command::Start(_)
         | Command::Stop(_)
-        | Command::Reset(_) => Ok(extension(&serde_json::from_value(result)?)),
+        | Command::Reset(_)
+        | Command::Move(_) => Ok(extension(&serde_json::from_value(result)?)),
+        Command::Grant(_) => Ok(granted(&serde_json::from_value(result)?)),
+        Command::Log(_) => Ok(logged(&serde_json::from_value(result)?)),
+        Command::Explain(_) => Ok(format!("{result}\n")),
         Command::Info(_) | Command::Help(_) => Ok(texts(&serde_json::from_value(result)?)),
         Command::Status => Ok(status(&serde_json::from_value(result)?)),
         Command::Delete(named) => Ok(format!("{} deleted\n", named.name)),
@@ -28,14 +32,14 @@ fn list(extensions: &[Extension]) -> String {
         return "no extension is added; type: ipqext add NAME\n".to_owned();
     }
     let mut rows =
-        "#\tNAME\tVERSION\tSTATE\tGROUP\tSEEN\tPASSED\tACCEPTED\tDROPPED\tEDITED\tFAULTS\n"
+        "#\tNAME\tVERSION\tSTATE\tGROUP\tSEEN\tPASSED\tACCEPTED\tDROPPED\tOTHER\tEDITED\tFAULTS\n"
             .to_owned();
     for extension in extensions {
         let packets = &extension.packets;
         // Writing to a string cannot fail.
         let _ = writeln!(
             rows,
-            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
             extension.position,
             extension.name,
             extension.version,
@@ -45,6 +49,7 @@ fn list(extensions: &[Extension]) -> String {
             packets.passed,
             packets.accepted,
             packets.dropped,
+            packets.repeated + packets.stopped + packets.queued,
             packets.edited,
             extension.faults,
         );
@@ -61,6 +66,21 @@ fn extension(extension: &Extension) -> String {
         extension.position,
         group(&extension.group)
     )
+}
+
+fn granted(extension: &Extension) -> String {
+    let verdicts = match extension.grant.verdicts.join(", ") {
+        none if none.is_empty() => "pass only".to_owned(),
+        verdicts => format!("pass, {verdicts}"),
+    };
+    format!(
+        "{}: verdicts {verdicts}; mark bits {:#x}\n",
+        extension.name, extension.grant.mark_mask
+    )
+}
+
+fn logged(extension: &Extension) -> String {
+    format!("{}: log level {}\n", extension.name, extension.log)
 }
 
 fn texts(text: &Text) -> String {
@@ -119,8 +139,14 @@ fn settings(queue: &Queue) -> String {
 fn packets(queue: &Queue) -> String {
     let packets = &queue.packets;
     format!(
-        "{} received in {} batches, {} accepted, {} dropped",
-        packets.received, packets.batches, packets.accepted, packets.dropped
+        "{} received in {} batches, {} accepted, {} dropped, {} repeated, {} stopped, {} queued",
+        packets.received,
+        packets.batches,
+        packets.accepted,
+        packets.dropped,
+        packets.repeated,
+        packets.stopped,
+        packets.queued
     )
 }
 

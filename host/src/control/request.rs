@@ -1,10 +1,12 @@
 //! From a line to a command.
 
+use ipqext_protocol::trace::Explain;
 use ipqext_protocol::{self as protocol, JSONRPC, code};
 use serde_json::{Map, Value, json};
 
-use crate::event::{Action, Command};
-use crate::packet::{BadGroup, Group};
+use crate::event::{Action, Command, GrantChange, Sample};
+use crate::packet::{BadGroup, BadVerdict, Group, Hook, PACKET_BYTES_MAX, Verdicts};
+use crate::telemetry::BadLevel;
 
 /// A request that was understood.
 #[derive(Debug)]
@@ -94,17 +96,59 @@ fn command(mut object: Map<String, Value>) -> Result<Command, Complaint> {
     };
     let command = serde_json::from_value(request)
         .map_err(|error| invalid(format!("wrong parameters for {method}: {error}")))?;
-    resolve(command).map_err(|error| (code::INVALID_PARAMS, "invalid-group", error.to_string()))
+    resolve(command).map_err(|error| {
+        let (code, kind) = error.classify();
+        (code, kind, error.to_string())
+    })
+}
+
+/// A value that is of the right type, and still none.
+#[derive(Debug, thiserror::Error)]
+enum BadValue {
+    #[error(transparent)]
+    Group(#[from] BadGroup),
+    #[error(transparent)]
+    Verdict(#[from] BadVerdict),
+    #[error(transparent)]
+    Level(#[from] BadLevel),
+    #[error("{0:?} is no hook; there are prerouting, input, forward, output, postrouting, other")]
+    Hook(String),
+    #[error("\"bytes\" must be the packet in hexadecimal, two digits a byte; {0}")]
+    Bytes(String),
+}
+
+impl BadValue {
+    /// Part of the protocol: never change one.
+    fn classify(&self) -> (i32, &'static str) {
+        match self {
+            Self::Group(_) => (code::INVALID_PARAMS, "invalid-group"),
+            Self::Verdict(_) => (code::INVALID_PARAMS, "invalid-verdict"),
+            Self::Level(_) => (code::INVALID_PARAMS, "invalid-level"),
+            Self::Hook(_) => (code::INVALID_PARAMS, "invalid-hook"),
+            Self::Bytes(_) => (code::INVALID_PARAMS, "invalid-packet"),
+        }
+    }
 }
 
 /// From the wire's types to ours.
-fn resolve(command: protocol::Command) -> Result<Command, BadGroup> {
+fn resolve(command: protocol::Command) -> Result<Command, BadValue> {
     use protocol::Command as Wire;
     let (name, action) = match command {
         Wire::List => return Ok(Command::List),
         Wire::Status => return Ok(Command::Status),
         Wire::Shutdown => return Ok(Command::Shutdown),
-        Wire::Add(protocol::Add { name, params }) => return Ok(Command::Add { name, params }),
+        Wire::Add(protocol::Add {
+            name,
+            params,
+            position,
+        }) => {
+            return Ok(Command::Add {
+                name,
+                params,
+                position,
+            });
+        }
+        Wire::Explain(explain) => return Ok(Command::Explain(sample(explain)?)),
         Wire::Group(set) => (set.name, Action::Group(group(set.group)?)),
         Wire::Delete(named) => (named.name, Action::Delete),
         Wire::Start(named) => (named.name, Action::Start),
@@ -112,6 +156,16 @@ fn resolve(command: protocol::Command) -> Result<Command, BadGroup> {
         Wire::Reset(named) => (named.name, Action::Reset),
         Wire::Info(named) => (named.name, Action::Info),
         Wire::Help(named) => (named.name, Action::Help),
+        Wire::Move(set) => (set.name, Action::Move(set.position)),
+        Wire::Grant(set) => {
+            let verdicts = set.verdicts.map(|names| Verdicts::from_names(&names));
+            let change = GrantChange {
+                verdicts: verdicts.transpose()?,
+                mark_mask: set.mark_mask,
+            };
+            (set.name, Action::Grant(change))
+        }
+        Wire::Log(set) => (set.name, Action::Log(set.level.parse()?)),
     };
     Ok(Command::Extension { name, action })
 }
@@ -121,6 +175,37 @@ fn group(group: protocol::Group) -> Result<Group, BadGroup> {
         protocol::Group::Mask(mask) => mask.try_into(),
         protocol::Group::Name(name) => name.parse(),
     }
+}
+
+fn sample(explain: Explain) -> Result<Sample, BadValue> {
+    Ok(Sample {
+        bytes: bytes(&explain.bytes).map_err(BadValue::Bytes)?,
+        mark: explain.mark,
+        hook: Hook::from_name(&explain.hook).ok_or(BadValue::Hook(explain.hook))?,
+        in_link: explain.in_link,
+        out_link: explain.out_link,
+    })
+}
+
+/// From hexadecimal.
+fn bytes(text: &str) -> Result<Vec<u8>, String> {
+    let digits = text.as_bytes();
+    if digits.len() % 2 != 0 {
+        return Err(format!("there are {} digits", digits.len()));
+    }
+    if digits.is_empty() || digits.len() / 2 > PACKET_BYTES_MAX {
+        let count = digits.len() / 2;
+        return Err(format!(
+            "there are {count} bytes, not 1 to {PACKET_BYTES_MAX}"
+        ));
+    }
+    let byte = |(at, pair): (usize, &[u8])| {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        let number = digit(pair[0]).zip(digit(pair[1]));
+        let number = number.map(|(high, low)| (high << 4 | low) as u8);
+        number.ok_or_else(|| format!("those at place {} are none", at * 2))
+    };
+    digits.chunks_exact(2).enumerate().map(byte).collect()
 }
 
 #[cfg(test)]

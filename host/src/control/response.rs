@@ -6,8 +6,9 @@ use ipqext_protocol::{
 use serde_json::Value;
 
 use super::request::Refused;
+use super::traced::traced;
 use crate::event::{CommandError, ExtensionReport, QueueReport, Reply, State, StatusReport};
-use crate::packet::{Edits, Group, Needs, OnFault};
+use crate::packet::{Edits, Grant, Group, Needs, OnFault};
 use crate::runtime::{API_VERSION, CompileError, ComponentizeError};
 
 /// The response to a command.
@@ -75,6 +76,9 @@ fn classify(error: &CommandError) -> (i32, &'static str) {
         CommandError::ShuttingDown => (-32010, "shutting-down"),
         CommandError::Invalid { source, .. } => (-32011, invalid(source)),
         CommandError::QueueRefused { .. } => (-32012, "queue-refused"),
+        CommandError::NoPosition { .. } => (-32013, "no-position"),
+        CommandError::NotDeclared { .. } => (-32014, "not-declared"),
+        CommandError::NoLink { .. } => (-32015, "no-device"),
     }
 }
 
@@ -100,6 +104,7 @@ fn value(reply: Reply) -> serde_json::Result<Value> {
         }
         Reply::Extension(report) => serde_json::to_value(extension(report)),
         Reply::Texts { name, texts } => serde_json::to_value(protocol::Text { name, texts }),
+        Reply::Explained(record) => serde_json::to_value(traced(&record, 0)),
         Reply::Status(report) => serde_json::to_value(status(report)),
         Reply::Done => Ok(Value::Null),
     }
@@ -119,11 +124,16 @@ fn extension(report: ExtensionReport) -> protocol::Extension {
         file: report.file.display().to_string(),
         params: report.params,
         needs: needs(report.needs),
+        grant: grant(report.grant),
+        log: report.log.name().to_owned(),
         packets: protocol::Packets {
             seen: counts.seen,
             passed: counts.passed,
             accepted: counts.accepted,
             dropped: counts.dropped,
+            repeated: counts.repeated,
+            stopped: counts.stopped,
+            queued: counts.queued,
             edited: counts.edited,
             skipped: counts.skipped,
         },
@@ -168,6 +178,13 @@ fn needs(needs: Needs) -> protocol::Needs {
     }
 }
 
+fn grant(grant: Grant) -> protocol::Grant {
+    protocol::Grant {
+        verdicts: grant.verdicts.names(),
+        mark_mask: grant.mark_mask,
+    }
+}
+
 fn status(report: StatusReport) -> protocol::Status {
     protocol::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -194,6 +211,9 @@ fn queue(report: QueueReport) -> protocol::Queue {
             received: report.received,
             accepted: report.accepted,
             dropped: report.dropped,
+            repeated: report.repeated,
+            stopped: report.stopped,
+            queued: report.queued,
             batches: report.batches,
         },
         lost: protocol::Lost {

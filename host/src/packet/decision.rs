@@ -87,7 +87,25 @@ impl Verdict {
     }
 }
 
+/// A name that is none of a verdict that can be declared.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no verdict that can be granted; there are {names}", names = Verdicts::all().names().join(", "))]
+pub struct BadVerdict(pub String);
+
 impl Verdicts {
+    /// The set of verdicts of these names.
+    ///
+    /// # Errors
+    /// The first name that is none of a verdict. `pass` is none either: it needs no
+    /// grant.
+    pub fn from_names<S: AsRef<str>>(names: &[S]) -> Result<Self, BadVerdict> {
+        let verdict = |name: &str| {
+            let known = Self::all().iter().find(|verdict| verdict.names() == [name]);
+            known.ok_or_else(|| BadVerdict(name.to_owned()))
+        };
+        names.iter().map(|name| verdict(name.as_ref())).collect()
+    }
+
     /// The names of the declared verdicts, as in the contract with guests.
     pub fn names(self) -> Vec<String> {
         self.iter_names()
@@ -106,6 +124,15 @@ pub struct MarkChange {
 }
 
 impl MarkChange {
+    /// The part of the change that is inside of a mask.
+    #[must_use]
+    pub fn within(self, mask: u32) -> Self {
+        Self {
+            mask: self.mask & mask,
+            ..self
+        }
+    }
+
     /// The mark after the change.
     pub fn apply(self, mark: u32) -> u32 {
         (mark & !self.mask) | (self.value & self.mask)
@@ -126,6 +153,21 @@ pub struct Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_verdicts_go_both_ways() {
+        let some = Verdicts::DROP | Verdicts::ACCEPT_FLOW;
+        assert_eq!(Verdicts::from_names(&some.names()).unwrap(), some);
+        assert_eq!(
+            Verdicts::from_names::<&str>(&[]).unwrap(),
+            Verdicts::empty()
+        );
+        let error = Verdicts::from_names(&["drop", "dropp"]).unwrap_err();
+        assert!(
+            error.to_string().starts_with("\"dropp\" is no verdict"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn a_mark_change_keeps_the_bits_outside_its_mask() {

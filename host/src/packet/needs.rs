@@ -9,11 +9,11 @@ pub enum Edits {
     /// Nothing.
     #[default]
     None,
-    /// TTL or hop limit, DSCP, ECN.
+    /// TTL or hop limit, DSCP, ECN; identification and flow label.
     IpFields,
-    /// Addresses and ports too.
+    /// Addresses, and the fields of transport headers.
     Headers,
-    /// Any bytes.
+    /// Any bytes, and for UDP the length.
     Any,
 }
 

@@ -12,7 +12,7 @@ wasmtime::component::bindgen!({
 
 pub(super) use self::exports::ipqext::packet::extension::{Batch, Context, Guest};
 use self::ipqext::packet::types;
-pub(super) use self::ipqext::packet::types::{Decision, Packet};
+pub(super) use self::ipqext::packet::types::{Outcome, Packet};
 
 /// Translates a packet for a guest.
 pub(super) fn packet(packet: &packet::Packet) -> Packet {
@@ -65,8 +65,24 @@ fn flags(flags: packet::PacketFlags) -> types::PacketFlags {
     set.fold(types::PacketFlags::empty(), |all, (_, theirs)| all | theirs)
 }
 
-/// Translates what a guest decided.
-pub(super) fn decision(decision: &Decision) -> packet::Decision {
+/// Translates what a guest says into an empty outcome.
+pub(super) fn outcome(from: Outcome, into: &mut packet::Outcome) {
+    into.decisions.extend(from.decisions.iter().map(decision));
+    into.edits.extend(from.edits.iter().map(edit));
+    into.bytes = from.bytes;
+}
+
+fn edit(edit: &types::Edit) -> packet::Edit {
+    packet::Edit {
+        packet: edit.packet,
+        at: edit.at,
+        remove: edit.remove,
+        insert: edit.insert,
+        insert_length: edit.insert_length,
+    }
+}
+
+fn decision(decision: &types::Decision) -> packet::Decision {
     packet::Decision {
         packet: decision.packet,
         verdict: verdict(decision.verdict),

@@ -15,6 +15,7 @@ use super::guest_log::SharedLog;
 use super::host_api::HostState;
 use crate::chain::Fault;
 use crate::packet::{Links, Needs};
+use crate::telemetry::LogLevel;
 
 /// The longest name of an extension, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -114,7 +115,7 @@ impl Compiled {
     /// It failed.
     pub fn help(&self) -> Result<Option<String>, Fault> {
         let deadline = self.runtime.limits.call_deadline;
-        let log = SharedLog::new(&self.description.name);
+        let log = SharedLog::new(&self.description.name, LogLevel::default());
         let mut guest = self.guest(log, Arc::default(), deadline)?;
         guest.call(deadline, |guest, store| guest.call_help(store))
     }
@@ -133,7 +134,7 @@ impl Compiled {
 /// Asks an instance of its own what the extension is.
 fn describe(runtime: &Runtime, pre: &StatelessPre<HostState>) -> Result<Description, CompileError> {
     let deadline = runtime.limits.call_deadline;
-    let log = SharedLog::new("(not described yet)");
+    let log = SharedLog::new("(not described yet)", LogLevel::default());
     let mut guest = Guest::new(runtime, pre, log, Arc::default(), deadline)?;
     let told = guest.call(deadline, |guest, store| guest.call_describe(store))?;
     if !is_name(&told.name) {

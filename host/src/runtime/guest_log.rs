@@ -10,7 +10,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::bindings::ipqext::packet::host::Level;
-use crate::telemetry::RateLimit;
+use crate::telemetry::{self, LogLevel, RateLimit};
 
 /// How many lines of one call are kept.
 const LINES_A_CALL: usize = 32;
@@ -26,9 +26,10 @@ const LINES_A_SECOND: u32 = 20;
 pub(super) struct SharedLog(Arc<Mutex<GuestLog>>);
 
 impl SharedLog {
-    /// An empty log of the extension of this name.
-    pub(super) fn new(extension: &str) -> Self {
-        Self(Arc::new(Mutex::new(GuestLog::new(extension))))
+    /// An empty log of the extension of this name, of which lines up to that level are
+    /// written.
+    pub(super) fn new(extension: &str, level: LogLevel) -> Self {
+        Self(Arc::new(Mutex::new(GuestLog::new(extension, level))))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, GuestLog> {
@@ -44,16 +45,18 @@ pub(super) struct GuestLog {
     partial: Vec<u8>,
     cut: u64,
     limit: RateLimit,
+    level: LogLevel,
 }
 
 impl GuestLog {
-    fn new(extension: &str) -> Self {
+    fn new(extension: &str, level: LogLevel) -> Self {
         Self {
             extension: extension.into(),
             staged: Vec::new(),
             partial: Vec::new(),
             cut: 0,
             limit: RateLimit::new(LINES_A_SECOND, Duration::from_secs(1)),
+            level,
         }
     }
 
@@ -95,12 +98,24 @@ impl GuestLog {
             return;
         }
         for (level, message) in self.staged.drain(..) {
+            if !self.level.admits(tracing_level(level)) {
+                continue;
+            }
             match self.limit.pass() {
                 Some(suppressed) => emit(&self.extension, level, &message, suppressed + self.cut),
                 None => continue,
             }
             self.cut = 0;
         }
+    }
+
+    /// The finest level of which lines are written.
+    pub(super) fn finest_level(&self) -> Level {
+        let all = [Level::Trace, Level::Debug, Level::Info, Level::Warn];
+        let finest = all
+            .into_iter()
+            .find(|level| self.level.admits(tracing_level(*level)));
+        finest.unwrap_or(Level::Error)
     }
 
     /// The call failed: what it said belongs to the report of the fault.
@@ -115,7 +130,7 @@ fn emit(extension: &str, level: Level, message: &str, suppressed: u64) {
     macro_rules! event {
         ($level:ident) => {
             tracing::event!(
-                target: "guest",
+                target: telemetry::GUEST_TARGET,
                 tracing::Level::$level,
                 extension,
                 suppressed,
@@ -132,18 +147,13 @@ fn emit(extension: &str, level: Level, message: &str, suppressed: u64) {
     }
 }
 
-/// The finest level of guest lines that the daemon's filter lets through.
-pub(super) fn finest_level() -> Level {
-    if tracing::enabled!(target: "guest", tracing::Level::TRACE) {
-        Level::Trace
-    } else if tracing::enabled!(target: "guest", tracing::Level::DEBUG) {
-        Level::Debug
-    } else if tracing::enabled!(target: "guest", tracing::Level::INFO) {
-        Level::Info
-    } else if tracing::enabled!(target: "guest", tracing::Level::WARN) {
-        Level::Warn
-    } else {
-        Level::Error
+fn tracing_level(level: Level) -> tracing::Level {
+    match level {
+        Level::Error => tracing::Level::ERROR,
+        Level::Warn => tracing::Level::WARN,
+        Level::Info => tracing::Level::INFO,
+        Level::Debug => tracing::Level::DEBUG,
+        Level::Trace => tracing::Level::TRACE,
     }
 }
 
@@ -203,7 +213,7 @@ mod tests {
 
     #[test]
     fn lines_are_bounded_and_cannot_forge_others() {
-        let mut log = GuestLog::new("x");
+        let mut log = GuestLog::new("x", LogLevel::default());
         log.write(Level::Info, b"one\ntwo\x1b[31m\nthr");
         log.write(Level::Info, b"ee\n\nleft");
         assert_eq!(log.take(), ["one", "two [31m", "three", "left"]);
@@ -222,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_does_not_grow_for_ever() {
-        let mut log = GuestLog::new("x");
+        let mut log = GuestLog::new("x", LogLevel::default());
         for _ in 0..1000 {
             log.write(Level::Info, &[b'a'; 1000]);
         }

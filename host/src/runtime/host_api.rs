@@ -81,7 +81,7 @@ impl host::Host for HostState {
     }
 
     fn enabled(&mut self) -> host::Level {
-        super::guest_log::finest_level()
+        self.log.lock().finest_level()
     }
 }
 

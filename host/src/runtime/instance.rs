@@ -9,7 +9,8 @@ use super::compiled::Compiled;
 use super::guest::Guest;
 use super::guest_log::SharedLog;
 use crate::chain::{Fault, FaultKind, Filter, Lifecycle, LifecycleError, View};
-use crate::packet::{BATCH_MAX, Decision, Links};
+use crate::packet::{BATCH_MAX, Links, Outcome};
+use crate::telemetry::LogLevel;
 
 /// How many characters of a guest's answer are kept.
 const ANSWER_CHARS_MAX: usize = 64 << 10;
@@ -25,6 +26,8 @@ pub struct Context {
     pub workers: u32,
     /// For the guest's random choices.
     pub seed: u64,
+    /// Which of its log lines are written.
+    pub log: LogLevel,
 }
 
 /// An initialised extension, which can stand in a chain.
@@ -49,7 +52,7 @@ impl Instance {
         context: Context,
         links: Arc<Links>,
     ) -> Result<Self, LifecycleError> {
-        let log = SharedLog::new(&compiled.description.name);
+        let log = SharedLog::new(&compiled.description.name, context.log.clone());
         let deadline = compiled.runtime.limits.call_deadline;
         let guest = initialised(&compiled, &context, &log, links.clone(), deadline)?;
         Ok(Self {
@@ -115,7 +118,7 @@ fn bounded(text: String) -> String {
 }
 
 impl Filter for Instance {
-    fn proc(&mut self, view: &View<'_>, decisions: &mut Vec<Decision>) -> Result<(), Fault> {
+    fn proc(&mut self, view: &View<'_>, outcome: &mut Outcome) -> Result<(), Fault> {
         if !Arc::ptr_eq(&self.links, view.links) {
             self.links = view.links.clone();
             self.guest.adopt_links(view.links.clone());
@@ -130,14 +133,10 @@ impl Filter for Instance {
             bytes: view.bytes,
         };
         let deadline = self.compiled.runtime.limits.batch_deadline;
-        let outcome = self
+        let said = self
             .guest
             .call(deadline, |guest, store| guest.call_proc(store, batch))?;
-        if !outcome.edits.is_empty() {
-            let detail = "it edited a packet, which is not supported yet";
-            return Err(Fault::new(FaultKind::Unsupported, detail));
-        }
-        decisions.extend(outcome.decisions.iter().map(bindings::decision));
+        bindings::outcome(said, outcome);
         Ok(())
     }
 

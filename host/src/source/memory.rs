@@ -9,7 +9,7 @@ use super::{LossMeter, Losses, PacketSource, Received, Settings, SourceError};
 use crate::packet::{Batch, Needs, PACKET_BYTES_MAX, Packet, Settlement};
 
 /// What became of one packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// The packet's number.
     pub id: u32,
@@ -17,6 +17,8 @@ pub struct Settled {
     pub settlement: Settlement,
     /// The new mark, if it changed.
     pub mark: Option<u32>,
+    /// The new bytes, if they changed.
+    pub bytes: Option<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -143,6 +145,9 @@ impl PacketSource for MemorySource {
             id: entry.packet.id,
             settlement: entry.settlement(),
             mark: entry.new_mark(),
+            bytes: entry
+                .is_altered()
+                .then(|| batch.bytes_of(&entry.packet).to_vec()),
         });
         self.0.change(|state| state.settled.extend(settled));
         Ok(())

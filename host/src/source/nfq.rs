@@ -3,7 +3,7 @@
 //! short sleeps, and it gives one verdict a system call.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
@@ -13,11 +13,14 @@ use std::time::Duration;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
 
+use self::verdict::VerdictWriter;
 use super::diagnosis::{self, QueueLine};
 use super::{LossMeter, Losses, OpenError, PacketSource, Received, Settings, SourceError};
 use crate::packet::{
-    Batch, Entry, HardwareAddress, Hook, Needs, PACKET_BYTES_MAX, Packet, PacketFlags, Settlement,
+    Batch, HardwareAddress, Hook, Needs, PACKET_BYTES_MAX, Packet, PacketFlags, Settlement,
 };
+
+mod verdict;
 
 /// How long `recv` sleeps between two looks at an empty queue: shortly while
 /// packets came a moment ago, longer in silence.
@@ -38,6 +41,8 @@ pub struct NfqConfig {
     pub max_length: u32,
     /// Accept, instead of drop, what the queue has no room for.
     pub fail_open: bool,
+    /// Have the kernel hand over packets that it has yet to segment, up to 64 KiB long.
+    pub gso: bool,
 }
 
 /// Looks after the sleeping thread of a source.
@@ -80,6 +85,7 @@ impl LossMeter for Meter {
 pub struct NfqSource {
     config: NfqConfig,
     queue: nfq::Queue,
+    verdicts: VerdictWriter,
     outstanding: Vec<nfq::Message>,
     sleeper: Arc<Sleeper>,
     meter: Arc<Meter>,
@@ -103,6 +109,7 @@ impl NfqSource {
                 source,
             }
         };
+        let others = diagnosis::own_netfilter_sockets();
         let mut queue = nfq::Queue::open().map_err(failed("opening a netfilter netlink socket"))?;
         queue
             .bind(number)
@@ -113,12 +120,17 @@ impl NfqSource {
         queue
             .set_fail_open(number, config.fail_open)
             .map_err(failed("setting fail-open"))?;
-        enlarge_receive_buffer(config.max_length as usize * BUFFER_BYTES_A_PACKET);
+        queue
+            .set_recv_gso(number, config.gso)
+            .map_err(failed("setting whether packets come segmented"))?;
+        let socket = new_socket(&others).map_err(failed("finding its netlink socket"))?;
+        enlarge_receive_buffer(socket, config.max_length as usize * BUFFER_BYTES_A_PACKET);
         // Only now: the crate reads the kernel's answers with the same flag.
         queue.set_nonblocking(true);
         Ok(Self {
             config,
             queue,
+            verdicts: VerdictWriter::new(number, socket),
             outstanding: Vec::with_capacity(crate::packet::BATCH_MAX),
             sleeper: Arc::default(),
             meter: Arc::new(Meter {
@@ -175,7 +187,7 @@ impl NfqSource {
 }
 
 impl PacketSource for NfqSource {
-    /// Nothing changes: this source always hands over whole, segmented packets.
+    /// Nothing changes: this source always hands over whole packets.
     fn configure(&mut self, _needs: Needs) -> Result<(), SourceError> {
         Ok(())
     }
@@ -201,12 +213,23 @@ impl PacketSource for NfqSource {
     fn settle(&mut self, batch: &Batch) -> Result<(), SourceError> {
         let mut result = Ok(());
         for (mut message, entry) in self.outstanding.drain(..).zip(batch.entries()) {
-            message.set_verdict(verdict(entry));
-            if let Some(mark) = entry.new_mark() {
-                message.set_nfmark(mark);
-            }
+            let new_bytes = entry.is_altered().then(|| batch.bytes_of(&entry.packet));
+            let given = match verdict(entry.settlement()) {
+                Some(verdict) if new_bytes.is_none() => {
+                    message.set_verdict(verdict);
+                    if let Some(mark) = entry.new_mark() {
+                        message.set_nfmark(mark);
+                    }
+                    self.queue.verdict(message)
+                }
+                _ => {
+                    let (id, settlement) = (entry.packet.id, entry.settlement());
+                    self.verdicts
+                        .send(id, settlement, entry.new_mark(), new_bytes)
+                }
+            };
             // The others get their verdict even if one of them cannot.
-            if let Err(source) = self.queue.verdict(message) {
+            if let Err(source) = given {
                 result = Err(SourceError {
                     doing: "giving a verdict",
                     source,
@@ -229,36 +252,43 @@ impl PacketSource for NfqSource {
             kind: "nfq",
             queue: self.config.queue,
             copy_range: PACKET_BYTES_MAX as u32,
-            gso: false,
+            gso: self.config.gso,
             fail_open: self.config.fail_open,
             max_length: self.config.max_length,
         }
     }
 }
 
+/// The netfilter socket that was not there before: the crate hides its descriptor, but
+/// `/proc` tells which ones are netfilter sockets.
+fn new_socket(before: &[RawFd]) -> io::Result<RawFd> {
+    let mut now = diagnosis::own_netfilter_sockets().into_iter();
+    now.find(|socket| !before.contains(socket))
+        .ok_or_else(|| io::Error::other("it is not in /proc/self/fd; is /proc mounted?"))
+}
+
 /// Gives the socket room for as many packets as the queue: the system's default is
-/// full after some 256 small ones, and what comes then is lost. The crate hides its
-/// descriptor, but `/proc` tells which ones are netfilter sockets. To give an earlier
-/// one of ours the same room again does no harm.
-fn enlarge_receive_buffer(bytes: usize) {
-    for descriptor in diagnosis::own_netfilter_sockets() {
-        // SAFETY: the descriptor was open a moment ago, and belongs to a queue that
-        // this process keeps. Were it closed since, the call would only fail.
-        let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
-        // Beyond the limit of net.core.rmem_max only CAP_NET_ADMIN of the machine's
-        // own user namespace helps; without it there is room up to that limit.
-        if setsockopt(&socket, RcvBufForce, &bytes).is_err()
-            && let Err(error) = setsockopt(&socket, RcvBuf, &bytes)
-        {
-            tracing::warn!(error = %error, "the receive buffer stays at the system's default");
-        }
+/// full after some 256 small ones, and what comes then is lost.
+fn enlarge_receive_buffer(socket: RawFd, bytes: usize) {
+    // SAFETY: the descriptor belongs to a queue that the caller holds.
+    let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+    // Beyond the limit of net.core.rmem_max only CAP_NET_ADMIN of the machine's own
+    // user namespace helps; without it there is room up to that limit.
+    if setsockopt(&socket, RcvBufForce, &bytes).is_err()
+        && let Err(error) = setsockopt(&socket, RcvBuf, &bytes)
+    {
+        tracing::warn!(error = %error, "the receive buffer stays at the system's default");
     }
 }
 
-fn verdict(entry: &Entry) -> nfq::Verdict {
-    match entry.settlement() {
-        Settlement::Accept => nfq::Verdict::Accept,
-        Settlement::Drop => nfq::Verdict::Drop,
+/// The crate's verdict; `None` for one that it cannot give as it should be.
+fn verdict(settlement: Settlement) -> Option<nfq::Verdict> {
+    match settlement {
+        Settlement::Accept => Some(nfq::Verdict::Accept),
+        Settlement::Drop => Some(nfq::Verdict::Drop),
+        Settlement::Repeat => Some(nfq::Verdict::Repeat),
+        Settlement::Stop => Some(nfq::Verdict::Stop),
+        Settlement::Queue(_) => None,
     }
 }
 

@@ -44,6 +44,9 @@ impl Member {
             received: self.counters.received.get(),
             accepted: self.counters.accepted.get(),
             dropped: self.counters.dropped.get(),
+            repeated: self.counters.repeated.get(),
+            stopped: self.counters.stopped.get(),
+            queued: self.counters.queued.get(),
             batches: self.counters.batches.get(),
             losses: self.losses.read(),
         }
@@ -103,6 +106,7 @@ impl Crew {
         first: Generation,
         links: Arc<Links>,
         events: Events,
+        mark_mask: u32,
     ) -> std::io::Result<()> {
         let (mailbox, orders) = channel();
         let counters = Arc::<WorkerCounters>::default();
@@ -110,7 +114,7 @@ impl Crew {
         let (adopted, _) = channel();
         // The receiver is in hand: this cannot fail.
         let _ = mailbox.send(Order::Adopt(first, adopted));
-        let worker = Worker::new(source, orders, links, counters.clone());
+        let worker = Worker::new(source, orders, links, counters.clone(), mark_mask);
         let farewell = Farewell { number, events };
         let serve = move || {
             let _farewell = farewell;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::chain::{Lifecycle, Stage, StageId};
-use crate::event::{CommandError, Counts, ExtensionReport, State};
-use crate::packet::Group;
+use crate::event::{CommandError, Counts, ExtensionReport, GrantChange, State};
+use crate::packet::{Grant, Group};
 use crate::runtime::Compiled;
-use crate::telemetry::{Counter, StageCounters};
+use crate::telemetry::{Counter, LogLevel, StageCounters};
 
 /// Where an extension is in its life, as the operator commanded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(super) struct Extension {
     pub(super) params: String,
     pub(super) compiled: Arc<Compiled>,
     pub(super) group: Group,
+    pub(super) grant: Grant,
+    pub(super) log: LogLevel,
     pub(super) life: Life,
     /// The generation in which it last changed.
     pub(super) generation: u64,
@@ -44,8 +46,10 @@ impl Extension {
         file: PathBuf,
         params: String,
         compiled: Arc<Compiled>,
+        log: LogLevel,
         stages: Vec<(Stage, Arc<StageCounters>)>,
     ) -> Self {
+        let grant = Grant::of(compiled.description.needs);
         let (idle, counters) = stages
             .into_iter()
             .map(|(stage, counters)| (Some(stage), counters))
@@ -56,6 +60,8 @@ impl Extension {
             params,
             compiled,
             group: Group::All,
+            grant,
+            log,
             life: Life::Added,
             generation: 0,
             idle,
@@ -96,6 +102,38 @@ impl Extension {
         }
     }
 
+    /// Makes sure that the extension declares what it is to be granted.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn check_declared(&self, change: GrantChange) -> Result<(), CommandError> {
+        let needs = self.compiled.description.needs;
+        let verdicts = change.verdicts.unwrap_or_default() - needs.verdicts;
+        let bits = change.mark_mask.unwrap_or_default() & !needs.mark_mask;
+        let (beyond, declared) = if !verdicts.is_empty() {
+            let declared = match needs.verdicts.names() {
+                names if names.is_empty() => "none".to_owned(),
+                names => names.join(", "),
+            };
+            (
+                format!("the verdicts {}", verdicts.names().join(", ")),
+                declared,
+            )
+        } else if bits != 0 {
+            (
+                format!("the mark bits {bits:#x}"),
+                format!("{:#x}", needs.mark_mask),
+            )
+        } else {
+            return Ok(());
+        };
+        Err(CommandError::NotDeclared {
+            name: self.name().to_owned(),
+            beyond,
+            declared,
+        })
+    }
+
     /// Calls `start` on all stages; if one of them will not, those before it are
     /// stopped again.
     ///
@@ -131,6 +169,8 @@ impl Extension {
             file: self.file.clone(),
             params: self.params.clone(),
             needs: description.needs,
+            grant: self.grant,
+            log: self.log.get(),
             counts: self.counts(),
         }
     }
@@ -156,6 +196,9 @@ impl Extension {
             passed: sum(|counters| &counters.passed),
             accepted: sum(|counters| &counters.accepted),
             dropped: sum(|counters| &counters.dropped),
+            repeated: sum(|counters| &counters.repeated),
+            stopped: sum(|counters| &counters.stopped),
+            queued: sum(|counters| &counters.queued),
             edited: sum(|counters| &counters.edited),
             skipped: sum(|counters| &counters.skipped),
             faults: sum(|counters| &counters.faults),

@@ -7,6 +7,7 @@ mod ends;
 mod guests;
 mod refuses;
 mod survives;
+mod verdicts;
 
 use ipqext_tests::kernel::Namespace;
 
