@@ -5,6 +5,7 @@
 mod decides;
 mod ends;
 mod guests;
+mod ppm;
 mod refuses;
 mod survives;
 mod verdicts;
