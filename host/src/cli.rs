@@ -1,9 +1,15 @@
 //! The daemon's command line: one file a subcommand.
 
+use std::io::{self, Write};
+
 use clap::{Parser, Subcommand};
 
+use crate::completion::{self, Shell};
 use crate::daemon::DaemonError;
+use crate::params::ParamsError;
 
+mod man;
+mod new;
 mod run;
 
 /// Decides the packets of a Linux NFQUEUE with WebAssembly extensions.
@@ -18,6 +24,15 @@ pub struct Cli {
 enum Subcommands {
     /// Serve a kernel queue until SIGTERM, SIGINT or `ipqext shutdown`.
     Run(run::Run),
+    /// Make the crate of a new extension.
+    New(new::New),
+    /// Print a script that makes a shell complete the command line of ipqext-host.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the man pages of ipqext-host and ipqext, for packages.
+    Man(man::Man),
 }
 
 /// Why a subcommand did not do its work.
@@ -26,6 +41,23 @@ pub enum CliError {
     /// The daemon did not start, or did not end well.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// The parameters of an extension cannot be had.
+    #[error("--start {name}: {error}")]
+    Params {
+        /// The extension's name.
+        name: String,
+        /// Why not.
+        error: ParamsError,
+    },
+    /// There is no new extension.
+    #[error(transparent)]
+    New(#[from] new::NewError),
+    /// There are no man pages.
+    #[error(transparent)]
+    Man(#[from] man::ManError),
+    /// Nobody takes what is printed.
+    #[error("cannot print: {0}")]
+    Print(#[from] io::Error),
 }
 
 /// Does what the command line says.
@@ -34,6 +66,15 @@ pub enum CliError {
 /// It was not done.
 pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
-        Subcommands::Run(run) => Ok(run::run(run)?),
+        Subcommands::Run(run) => run::run(run),
+        Subcommands::New(new) => Ok(print(&new::new(new)?)?),
+        Subcommands::Completions { shell } => Ok(print(&completion::script::<Cli>(shell))?),
+        Subcommands::Man(man) => Ok(man::man(man)?),
     }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }

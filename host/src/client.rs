@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use ipqext_protocol::trace::Explain;
 use ipqext_protocol::{
-    Add, Command, Group, MoveTo, Named, Request, Response, SetGrant, SetGroup, SetLog,
+    Add, Command, Group, LINE_BYTES_MAX, MoveTo, Named, Request, Response, SetGrant, SetGroup,
+    SetLog,
 };
 use serde_json::Value;
 
+use crate::completion::{self, Shell};
+use crate::number::number;
+use crate::params::{self, ParamsError};
 use crate::socket_path;
 
 mod render;
@@ -34,19 +38,32 @@ pub struct Cli {
     json: bool,
 
     #[command(subcommand)]
-    command: Subcommands,
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    #[command(flatten)]
+    Request(Subcommands),
+    /// Print a script that makes a shell complete the command line of ipqext.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     /// Show the added extensions, in chain order.
+    #[command(short_flag = 'L')]
     List,
     /// Load and initialise an extension.
     #[command(short_flag = 'A')]
     Add {
         /// Its name, as in the ext-dir.
         name: String,
-        /// Its parameters, as `every=2`.
+        /// Its parameters, as `every=2`; @FILE reads them from a file, @- from the
+        /// standard input. Write @@ for a text that begins with @.
         #[arg(allow_hyphen_values = true)]
         params: Option<String>,
         /// Its place in the chain, from 1 [default: the end].
@@ -54,7 +71,7 @@ enum Subcommands {
         position: Option<usize>,
     },
     /// Stop an extension if need be, finish and unload it.
-    #[command(short_flag = 'X')]
+    #[command(short_flag = 'X', visible_short_flag_alias = 'D')]
     Delete {
         /// Its name.
         name: String,
@@ -75,21 +92,25 @@ enum Subcommands {
         name: String,
     },
     /// Take packets away; the state stays.
+    #[command(short_flag = 'T')]
     Stop {
         /// Its name.
         name: String,
     },
     /// Clear an extension's state.
+    #[command(short_flag = 'R')]
     Reset {
         /// Its name.
         name: String,
     },
     /// Show an extension's state.
+    #[command(short_flag = 'I')]
     Info {
         /// Its name.
         name: String,
     },
     /// Show how to use an extension, added or not.
+    #[command(short_flag = 'H')]
     Help {
         /// Its name.
         name: String,
@@ -164,6 +185,17 @@ pub enum ClientError {
         /// How.
         source: io::Error,
     },
+    /// The parameters cannot be had.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// The daemon would not take the request.
+    #[error(
+        "the request is {bytes} bytes long, and a daemon takes {LINE_BYTES_MAX}: give shorter parameters"
+    )]
+    TooLong {
+        /// The length of the request, in bytes.
+        bytes: usize,
+    },
     /// The daemon refused.
     #[error("{0}")]
     Refused(String),
@@ -189,11 +221,14 @@ fn hint(error: &io::Error) -> &'static str {
 /// # Errors
 /// No daemon answers, or it refuses.
 pub fn run(cli: Cli) -> Result<String, ClientError> {
+    let command = match cli.command {
+        Task::Request(command) => request(command)?,
+        Task::Completions { shell } => return Ok(completion::script::<Cli>(shell)),
+    };
     let (path, stream) = connect(
         cli.socket
             .map_or_else(socket_path::to_connect, |path| vec![path]),
     )?;
-    let command = command(cli.command);
     let response = exchange(&path, stream, &Request::new(1, command.clone()))?;
     if let Some(error) = response.error {
         return Err(if cli.json {
@@ -209,9 +244,9 @@ pub fn run(cli: Cli) -> Result<String, ClientError> {
     Ok(render::result(&command, result)?)
 }
 
-fn command(command: Subcommands) -> Command {
+fn request(command: Subcommands) -> Result<Command, ParamsError> {
     let named = |name| Named { name };
-    match command {
+    Ok(match command {
         Subcommands::List => Command::List,
         Subcommands::Add {
             name,
@@ -219,7 +254,7 @@ fn command(command: Subcommands) -> Command {
             position,
         } => Command::Add(Add {
             name,
-            params: params.unwrap_or_default(),
+            params: params::expand(params.unwrap_or_default())?,
             position,
         }),
         Subcommands::Delete { name } => Command::Delete(named(name)),
@@ -258,7 +293,7 @@ fn command(command: Subcommands) -> Command {
         }),
         Subcommands::Status => Command::Status,
         Subcommands::Shutdown => Command::Shutdown,
-    }
+    })
 }
 
 /// The names in a list that is separated by commas.
@@ -268,15 +303,6 @@ fn names(list: &str) -> Vec<String> {
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect()
-}
-
-/// A number of 32 bits, decimal or `0x..`.
-fn number(text: &str) -> Result<u32, String> {
-    let number = match text.strip_prefix("0x") {
-        Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16),
-        None => text.parse(),
-    };
-    number.map_err(|_| "give a number from 0 to 4294967295, or 0x.. in hexadecimal".to_owned())
 }
 
 /// Connects to the first socket behind which somebody listens. If there is none,
@@ -310,6 +336,9 @@ fn nearness(error: &io::Error) -> u8 {
 
 fn exchange(path: &Path, stream: UnixStream, request: &Request) -> Result<Response, ClientError> {
     let line = serde_json::to_string(request)?;
+    if line.len() > LINE_BYTES_MAX {
+        return Err(ClientError::TooLong { bytes: line.len() });
+    }
     let answer = converse(stream, &line).map_err(|source| ClientError::HungUp {
         path: path.to_owned(),
         source,

@@ -16,17 +16,21 @@
 //! | [`telemetry`] | counters and the log |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
+//! | [`params`], [`completion`] | what both command lines share |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod chain;
 pub mod cli;
 pub mod client;
+pub mod completion;
 pub mod control;
 pub mod daemon;
 pub mod event;
 pub mod links;
+mod number;
 pub mod packet;
+pub mod params;
 pub mod registry;
 pub mod runtime;
 pub mod socket_path;

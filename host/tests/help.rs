@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 
 use ipqext_protocol::trace::Explain;
 use ipqext_protocol::{Add, Group, MoveTo, Named, Request, SetGrant, SetGroup, SetLog};
-use ipqext_tests::programs::PATIENCE;
+use ipqext_tests::programs::{Killed, PATIENCE};
 
 #[test]
 fn the_help_of_the_client() {
@@ -16,12 +16,16 @@ fn the_help_of_the_client() {
     for subcommand in ipqext_protocol::Command::METHODS {
         pages += &page(ipqext(), &[subcommand, "--help"]);
     }
+    pages += &page(ipqext(), &["completions", "--help"]);
     insta::assert_snapshot!("ipqext", pages);
 }
 
 #[test]
 fn the_help_of_the_daemon() {
-    let pages = page(ipqext_host(), &["--help"]) + &page(ipqext_host(), &["run", "--help"]);
+    let mut pages = page(ipqext_host(), &["--help"]);
+    for subcommand in ["run", "new", "completions", "man"] {
+        pages += &page(ipqext_host(), &[subcommand, "--help"]);
+    }
     insta::assert_snapshot!("ipqext-host", pages);
 }
 
@@ -138,6 +142,10 @@ fn commands_and_the_letters_of_2003_send_the_same_request() {
             r#""method":"add","params":{"name":"x","params":"-5"}"#,
         ),
         (
+            "add x @@5",
+            r#""method":"add","params":{"name":"x","params":"@5"}"#,
+        ),
+        (
             "group x 6",
             r#""method":"group","params":{"name":"x","group":6}"#,
         ),
@@ -156,8 +164,11 @@ fn commands_and_the_letters_of_2003_send_the_same_request() {
         ("start x", r#""method":"start","params":{"name":"x"}"#),
         ("-S x", r#""method":"start","params":{"name":"x"}"#),
         ("stop x", r#""method":"stop","params":{"name":"x"}"#),
+        ("-T x", r#""method":"stop","params":{"name":"x"}"#),
         ("reset x", r#""method":"reset","params":{"name":"x"}"#),
+        ("-R x", r#""method":"reset","params":{"name":"x"}"#),
         ("info x", r#""method":"info","params":{"name":"x"}"#),
+        ("-I x", r#""method":"info","params":{"name":"x"}"#),
         ("help x", r#""method":"help","params":{"name":"x"}"#),
         (
             "add x --position 2",
@@ -179,6 +190,9 @@ fn commands_and_the_letters_of_2003_send_the_same_request() {
             "log x debug",
             r#""method":"log","params":{"name":"x","level":"debug"}"#,
         ),
+        ("-H x", r#""method":"help","params":{"name":"x"}"#),
+        ("-L", r#""method":"list""#),
+        ("-D x", r#""method":"delete","params":{"name":"x"}"#),
         ("-X x", r#""method":"delete","params":{"name":"x"}"#),
         ("delete x", r#""method":"delete","params":{"name":"x"}"#),
         ("status", r#""method":"status""#),
@@ -199,6 +213,68 @@ fn commands_and_the_letters_of_2003_send_the_same_request() {
             assert_eq!(text(&output.stdout), "null\n", "{line}");
         }
     }
+}
+
+#[test]
+fn parameters_are_read_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rules");
+    std::fs::write(&file, "drop \"udp\"\naccept é\n").unwrap();
+    let line = format!("add x @{} --socket SOCKET", file.display());
+    let (sent, output) = exchange(&line, r#"{"jsonrpc":"2.0","id":1,"result":null}"#);
+    let params = r#""params":{"name":"x","params":"drop \"udp\"\naccept é\n"}"#;
+    assert!(sent.contains(params), "{sent}");
+    // The answer was no extension.
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn parameters_are_read_from_the_standard_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("control.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut client = ipqext();
+    client.args(arguments("add x @- --socket SOCKET", &socket));
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(b"every=2\n").unwrap();
+    drop(writer);
+    let mut client = Killed(client.stdin(reader).stderr(Stdio::null()).spawn().unwrap());
+    let (stream, _) = listener.accept().unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    assert!(line.contains(r#""params":"every=2\n""#), "{line}");
+    client.0.wait().unwrap();
+}
+
+#[test]
+fn parameters_that_cannot_be_sent_are_code_1_and_name_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rules");
+    let refused = |program: Command, arguments: &[&str], words: &str| {
+        let mut program = program;
+        let output = program.args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let error = text(&output.stderr);
+        assert!(error.contains(words), "{error}");
+    };
+    let at = format!("@{}", file.display());
+    let missing = format!("cannot read the parameters from {}", file.display());
+    refused(ipqext(), &["add", "x", &at], &missing);
+    let start = format!("x={at}");
+    let run = ["run", "-e", "/", "--start", &start];
+    refused(ipqext_host(), &run, &format!("--start x: {missing}"));
+    std::fs::write(&file, b"\xff").unwrap();
+    refused(ipqext(), &["add", "x", &at], "not UTF-8");
+    refused(ipqext_host(), &run, "not UTF-8");
+    std::fs::write(&file, "x".repeat((1 << 20) + 1)).unwrap();
+    refused(ipqext(), &["add", "x", &at], "longer than 1048576 bytes");
+    // A line of the protocol has room for less than the file.
+    std::fs::write(&file, "x".repeat(1 << 20)).unwrap();
+    let socket = dir.path().join("control.sock");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let socket = socket.to_str().unwrap();
+    let add = ["add", "x", &at, "--socket", socket];
+    refused(ipqext(), &add, "a daemon takes 1048576: give shorter");
 }
 
 #[test]

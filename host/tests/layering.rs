@@ -13,6 +13,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("packet", &[]),
     ("telemetry", &[]),
     ("socket_path", &[]),
+    ("number", &[]),
+    ("params", &[]),
+    ("completion", &[]),
     ("source", &["packet"]),
     ("chain", &["packet", "telemetry"]),
     ("worker", &["chain", "packet", "source", "telemetry"]),
@@ -79,8 +82,19 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "worker::WorkerError",
         ],
     ),
-    ("cli", &["daemon", "source", "telemetry"]),
-    ("client", &["socket_path"]),
+    (
+        "cli",
+        &[
+            "client::Cli",
+            "completion",
+            "daemon",
+            "number",
+            "params",
+            "source",
+            "telemetry",
+        ],
+    ),
+    ("client", &["completion", "number", "params", "socket_path"]),
 ];
 
 /// A crate, and the modules or files that may name it.
@@ -99,7 +113,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("wit_parser", &["runtime"]),
     ("ipqext_protocol", &["control", "client"]),
     ("serde_json", &["control", "client"]),
-    ("clap", &["bin", "cli", "client"]),
+    ("clap", &["bin", "cli", "client", "completion"]),
+    ("clap_complete", &["completion"]),
+    ("clap_mangen", &["cli"]),
     ("anyhow", &["bin", "runtime/engine.rs"]),
     // Nothing asynchronous on a worker. The last one only gets a type.
     (

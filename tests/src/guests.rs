@@ -1,7 +1,8 @@
 //! Extensions, built as their authors build them.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::{env, fs, io};
 
@@ -56,13 +57,53 @@ pub fn hostile() -> &'static Path {
     })
 }
 
+/// Builds a crate outside of the workspace as its README says, and gives the directory
+/// of its `.wasm` file. What it depends on must have been downloaded before.
+///
+/// # Panics
+/// If it does not build.
+pub fn built_outside(package: &Path) -> PathBuf {
+    cargo_outside(
+        package,
+        &["build", "--release", "--target", "wasm32-wasip1"],
+    );
+    outside_dir().join("wasm32-wasip1").join("release")
+}
+
+/// Runs a command of cargo for a crate outside of the workspace, offline.
+///
+/// # Panics
+/// If it fails.
+pub fn cargo_outside(package: &Path, arguments: &[&str]) -> Output {
+    let output = Command::new(cargo())
+        .args(arguments)
+        .arg("--offline")
+        .current_dir(package)
+        .env("CARGO_TARGET_DIR", outside_dir())
+        // Its own rust-toolchain.toml is to count.
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .output()
+        .expect("cargo runs the tests, so it is there");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo {arguments:?}: {error}");
+    output
+}
+
+/// One for all such crates: what they depend on is compiled once.
+fn outside_dir() -> PathBuf {
+    target_dir().join("ipqext-tests").join("outside")
+}
+
+fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 fn release_dir() -> PathBuf {
     target_dir().join("wasm32-wasip1").join("release")
 }
 
 fn build(arguments: &[&str]) {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let status = Command::new(cargo())
         .args(["build", "--quiet", "--release", "--target", "wasm32-wasip1"])
         .args(arguments)
         .current_dir(workspace())

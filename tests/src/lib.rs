@@ -1,6 +1,8 @@
-//! What the tests of the workspace share: extensions built for the sandbox,
-//! network namespaces of their own, and the real programs running in them.
+//! What the tests of the workspace share: extensions built for the sandbox, network
+//! namespaces of their own, the real programs running in them, and documents whose
+//! commands can be run.
 
 pub mod guests;
 pub mod kernel;
 pub mod programs;
+pub mod transcript;

@@ -51,7 +51,7 @@ pub fn program(name: &str) -> PathBuf {
     let program = profile.join(name);
     assert!(
         program.is_file(),
-        "{} is missing; build it first: cargo build --workspace",
+        "{} is missing; build it first: cargo build --workspace --bins --examples",
         program.display()
     );
     program

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use crate::daemon::{self, Config, DaemonError, StartUp};
+use super::CliError;
+use crate::daemon::{self, Config, StartUp};
+use crate::number::number;
+use crate::params;
 use crate::source::PacketSource;
 use crate::source::nfq::{NfqConfig, NfqSource};
 use crate::telemetry::{self, LogFormat};
@@ -26,7 +29,7 @@ pub(super) struct Run {
     socket: Option<PathBuf>,
 
     /// Add and start an extension before the first packet; may be repeated, in
-    /// chain order.
+    /// chain order. NAME=@FILE reads the parameters from a file.
     #[arg(long, value_name = "NAME[=PARAMS]", value_parser = start_up)]
     start: Vec<StartUp>,
 
@@ -61,15 +64,6 @@ enum Log {
     Json,
 }
 
-/// A number of 32 bits, decimal or `0x..`.
-fn number(text: &str) -> Result<u32, String> {
-    let number = match text.strip_prefix("0x") {
-        Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16),
-        None => text.parse(),
-    };
-    number.map_err(|_| "give a number from 0 to 4294967295, or 0x.. in hexadecimal".to_owned())
-}
-
 fn start_up(text: &str) -> Result<StartUp, String> {
     let (name, params) = text.split_once('=').unwrap_or((text, ""));
     if name.is_empty() {
@@ -81,11 +75,22 @@ fn start_up(text: &str) -> Result<StartUp, String> {
     })
 }
 
+/// The same with the parameters of the file that it names.
+fn expanded(start: StartUp) -> Result<StartUp, CliError> {
+    let StartUp { name, params } = start;
+    match params::expand(params) {
+        Ok(params) => Ok(StartUp { name, params }),
+        Err(error) => Err(CliError::Params { name, error }),
+    }
+}
+
 /// Runs the daemon.
 ///
 /// # Errors
 /// It did not start, or did not end well.
-pub(super) fn run(run: Run) -> Result<(), DaemonError> {
+pub(super) fn run(run: Run) -> Result<(), CliError> {
+    let start = run.start.into_iter().map(expanded);
+    let start = start.collect::<Result<Vec<_>, _>>()?;
     let format = match run.log {
         Log::Text => LogFormat::Text,
         Log::Json => LogFormat::Json,
@@ -95,7 +100,7 @@ pub(super) fn run(run: Run) -> Result<(), DaemonError> {
     let config = Config {
         ext_dir: run.ext_dir,
         socket: run.socket,
-        start: run.start,
+        start,
         mark_mask: run.mark_mask,
     };
     let queue = NfqConfig {
@@ -107,7 +112,8 @@ pub(super) fn run(run: Run) -> Result<(), DaemonError> {
     daemon::run(&config, || {
         let source: Box<dyn PacketSource> = Box::new(NfqSource::open(queue)?);
         Ok(vec![source])
-    })
+    })?;
+    Ok(())
 }
 
 #[cfg(test)]

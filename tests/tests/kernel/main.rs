@@ -5,9 +5,13 @@
 mod decides;
 mod ends;
 mod guests;
+mod ipqtest;
+mod new;
+mod params;
 mod ppm;
 mod refuses;
 mod survives;
+mod tutorial;
 mod verdicts;
 
 use ipqext_tests::kernel::Namespace;
