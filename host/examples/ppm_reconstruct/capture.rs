@@ -106,3 +106,7 @@ fn above_ethernet(bytes: &[u8]) -> Option<&[u8]> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "capture_tests.rs"]
+mod tests;
