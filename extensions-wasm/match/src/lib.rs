@@ -5,6 +5,7 @@ mod condition;
 mod escape;
 mod network;
 mod parse;
+mod parser;
 mod token;
 
 use ipqext_sdk::prelude::*;
