@@ -83,7 +83,7 @@ mod tests {
             distance: 0b00011,
             fragment: 0xa5,
         };
-        assert_eq!(mark.identification(), 0b101_00011_1010_0101);
+        assert_eq!(mark.identification(), 0b101 << 13 | 0b00011 << 8 | 0xa5);
         for identification in 0..=u16::MAX {
             let mark = Mark::of_identification(identification);
             assert_eq!(mark.identification(), identification);
