@@ -3,6 +3,7 @@
 //! IPQEXT_REQUIRE_KERNEL_TESTS set, it fails.
 
 mod decides;
+mod edits;
 mod ends;
 mod guests;
 mod ipqtest;
@@ -13,6 +14,7 @@ mod refuses;
 mod survives;
 mod tutorial;
 mod verdicts;
+mod watches;
 
 use ipqext_tests::kernel::Namespace;
 
