@@ -5,9 +5,11 @@
 mod decides;
 mod edits;
 mod ends;
+mod guests;
 mod ipqtest;
 mod new;
 mod params;
+mod ppm;
 mod refuses;
 mod rewriters;
 mod rules;
