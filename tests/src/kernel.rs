@@ -32,6 +32,14 @@ pub fn namespace_after(test: &str, commands: &[&str]) -> Option<Namespace> {
         }
         Ok(made)
     });
+    demanded(test, prepared)
+}
+
+/// Gives a test what was prepared for it, or says loudly what is missing.
+///
+/// # Panics
+/// If it is missing where the test has to run.
+pub fn demanded<T>(test: &str, prepared: Result<T, String>) -> Option<T> {
     let (made, missing) = match prepared {
         Ok(made) => (Some(made), String::new()),
         Err(missing) => (None, missing),

@@ -464,14 +464,13 @@ impl<'a> Parser<'a> {
 
     /// Numbers joined by operators that bind at least as much as `level`.
     fn sum(&mut self, level: usize) -> Parsed<Number> {
-        const LEVELS: [&[(&str, Operator)]; 3] = [
-            &[
-                ("&", Operator::And),
-                ("|", Operator::Or),
-                ("^", Operator::ExclusiveOr),
-                ("<<", Operator::ShiftLeft),
-                (">>", Operator::ShiftRight),
-            ],
+        // As in the grammar of libpcap, whose `^` and `%` are of no level; these are of
+        // C's.
+        const LEVELS: [&[(&str, Operator)]; 6] = [
+            &[("|", Operator::Or)],
+            &[("^", Operator::ExclusiveOr)],
+            &[("&", Operator::And)],
+            &[("<<", Operator::ShiftLeft), (">>", Operator::ShiftRight)],
             &[("+", Operator::Add), ("-", Operator::Subtract)],
             &[
                 ("*", Operator::Multiply),

@@ -101,6 +101,8 @@ fn every_primitive_matches_what_it_says() {
         ("udp[2:2] * 2 = 106", "dns"),
         ("tcp[0:4] >> 16 = 443", "web6"),
         ("10 / 2 % 3 = 2 and icmp", "ping pong"),
+        ("1 | ip[8] & 0x40 = 65 and icmp", "ping pong"),
+        ("ip[8] & 0xfc >> 2 = 0 and icmp", "ping pong"),
     ] {
         assert_eq!(matched(text), expected, "{text}");
     }
