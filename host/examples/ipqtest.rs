@@ -23,6 +23,7 @@ fn main() -> anyhow::Result<()> {
         queue,
         max_length: 1024,
         fail_open: false,
+        gso: false,
     })?;
     let mut batch = Batch::new();
     while left > 0 && source.recv(&mut batch)? == Received::Packets {
