@@ -1,11 +1,11 @@
-//! The client's command line: one request, one response.
+//! The client's command line: one request, one response; or, for `trace`, packets for
+//! as long as one likes.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use ipqext_protocol::trace::Explain;
 use ipqext_protocol::{
     Add, Command, Group, LINE_BYTES_MAX, MoveTo, Named, Request, Response, SetGrant, SetGroup,
     SetLog,
@@ -17,7 +17,14 @@ use crate::number::number;
 use crate::params::{self, ParamsError};
 use crate::socket_path;
 
+mod capture;
+mod explain;
+mod hexadecimal;
+mod pcapng;
 mod render;
+mod said;
+mod summary;
+mod trace;
 
 /// The longest response that is read, in bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 << 20;
@@ -45,6 +52,8 @@ pub struct Cli {
 enum Task {
     #[command(flatten)]
     Request(Subcommands),
+    /// Watch packets, and what each extension says of them.
+    Trace(trace::Trace),
     /// Print a script that makes a shell complete the command line of ipqext.
     Completions {
         /// The shell.
@@ -143,23 +152,7 @@ enum Subcommands {
         level: String,
     },
     /// Show what the chain would do with a packet, in fresh instances of its extensions.
-    Explain {
-        /// The packet's bytes in hexadecimal, from the IP header on; spaces and colons
-        /// between them do not count.
-        bytes: String,
-        /// Its mark (0x.. for hexadecimal).
-        #[arg(long, value_name = "MARK", value_parser = number, default_value = "0")]
-        mark: u32,
-        /// The hook it is at: prerouting, input, forward, output or postrouting.
-        #[arg(long, value_name = "HOOK", default_value = "input")]
-        hook: String,
-        /// The device it came in by.
-        #[arg(long = "in", value_name = "DEVICE")]
-        in_link: Option<String>,
-        /// The device it leaves by.
-        #[arg(long = "out", value_name = "DEVICE")]
-        out_link: Option<String>,
-    },
+    Explain(explain::Explain),
     /// Show the daemon, its queues, and what they lost.
     Status,
     /// End the daemon.
@@ -196,6 +189,26 @@ pub enum ClientError {
         /// The length of the request, in bytes.
         bytes: usize,
     },
+    /// The packet to ask about cannot be read.
+    #[error(transparent)]
+    Packet(#[from] capture::CaptureError),
+    /// The standard input cannot be read.
+    #[error("cannot read the standard input: {0}")]
+    Input(#[source] io::Error),
+    /// The capture cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Capture {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A capture is nothing for a terminal.
+    #[error("the capture would go to a terminal; give -w FILE, or pipe it: | wireshark -k -i -")]
+    Terminal,
+    /// Nobody takes what is printed.
+    #[error("cannot print: {0}")]
+    Print(#[source] io::Error),
     /// The daemon refused.
     #[error("{0}")]
     Refused(String),
@@ -216,35 +229,55 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Sends the command, and gives the text to print.
+/// Does what the command line says, and writes what there is to print.
 ///
 /// # Errors
 /// No daemon answers, or it refuses.
-pub fn run(cli: Cli) -> Result<String, ClientError> {
-    let command = match cli.command {
-        Task::Request(command) => request(command)?,
-        Task::Completions { shell } => return Ok(completion::script::<Cli>(shell)),
-    };
-    let (path, stream) = connect(
+pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), ClientError> {
+    let json = cli.json;
+    let sockets = || {
         cli.socket
-            .map_or_else(socket_path::to_connect, |path| vec![path]),
-    )?;
-    let response = exchange(&path, stream, &Request::new(1, command.clone()))?;
-    if let Some(error) = response.error {
-        return Err(if cli.json {
-            ClientError::RefusedJson(serde_json::to_string(&error)?)
-        } else {
-            ClientError::Refused(render::printable(&error.message))
-        });
-    }
-    let result = response.result.unwrap_or(Value::Null);
-    if cli.json {
-        return Ok(format!("{result}\n"));
-    }
-    Ok(render::result(&command, result)?)
+            .map_or_else(socket_path::to_connect, |path| vec![path])
+    };
+    let text = match cli.command {
+        Task::Request(command) => {
+            let command = request(command)?;
+            ask(&command, json, connect(sockets())?)?
+        }
+        Task::Trace(options) => return trace::run(&options, json, connect(sockets())?, out),
+        Task::Completions { shell } => completion::script::<Cli>(shell),
+    };
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(ClientError::Print)
 }
 
-fn request(command: Subcommands) -> Result<Command, ParamsError> {
+/// One request, one response: the text to print.
+fn ask(
+    command: &Command,
+    json: bool,
+    (path, stream): (PathBuf, UnixStream),
+) -> Result<String, ClientError> {
+    let response = exchange(&path, stream, &Request::new(1, command.clone()))?;
+    if let Some(error) = response.error {
+        return Err(refused(&error, json)?);
+    }
+    let result = response.result.unwrap_or(Value::Null);
+    if json {
+        return Ok(format!("{result}\n"));
+    }
+    Ok(render::result(command, result)?)
+}
+
+/// The daemon's refusal as an error of ours.
+fn refused(error: &ipqext_protocol::Error, json: bool) -> serde_json::Result<ClientError> {
+    Ok(if json {
+        ClientError::RefusedJson(serde_json::to_string(error)?)
+    } else {
+        ClientError::Refused(render::printable(&error.message))
+    })
+}
+
+fn request(command: Subcommands) -> Result<Command, ClientError> {
     let named = |name| Named { name };
     Ok(match command {
         Subcommands::List => Command::List,
@@ -278,19 +311,7 @@ fn request(command: Subcommands) -> Result<Command, ParamsError> {
             mark_mask,
         }),
         Subcommands::Log { name, level } => Command::Log(SetLog { name, level }),
-        Subcommands::Explain {
-            bytes,
-            mark,
-            hook,
-            in_link,
-            out_link,
-        } => Command::Explain(Explain {
-            bytes: bytes.replace([' ', ':', '\n'], ""),
-            mark,
-            hook,
-            in_link,
-            out_link,
-        }),
+        Subcommands::Explain(explain) => explain::request(explain)?,
         Subcommands::Status => Command::Status,
         Subcommands::Shutdown => Command::Shutdown,
     })

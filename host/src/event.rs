@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipqext_filter::PacketFilter;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::chain::{Fault, LifecycleError};
@@ -11,7 +12,7 @@ use crate::packet::{Grant, Group, Hook, Link, Needs, Verdicts};
 use crate::runtime::CompileError;
 use crate::source::{Losses, Settings, SourceError};
 use crate::telemetry::Verbosity;
-use crate::trace::Record;
+use crate::trace::{Listener, Record};
 
 /// Where events are sent. Never blocks; a control client has at most one command
 /// unanswered, and devices change rarely.
@@ -53,6 +54,8 @@ pub enum Command {
         /// What is to be done.
         action: Action,
     },
+    /// Tells of packets that the filter matches, from now on.
+    Trace(PacketFilter),
     /// Says what the chain would do with a packet.
     Explain(Sample),
     /// Reports the daemon and its queues.
@@ -124,6 +127,8 @@ pub enum Reply {
         /// Its texts, where it has any.
         texts: Vec<Option<String>>,
     },
+    /// To `Trace`: where they come.
+    Listening(Listener),
     /// To `Explain`: the packet and what was said of it.
     Explained(Box<Record>),
     /// To `Status`.

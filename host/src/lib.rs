@@ -13,10 +13,11 @@
 //! | [`supervisor`] | owns extensions, generations and workers |
 //! | [`control`] | the control socket |
 //! | [`links`] | the network devices |
+//! | [`trace`] | watching packets |
 //! | [`telemetry`] | counters and the log |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
-//! | [`params`], [`completion`] | what both command lines share |
+//! | [`params`], [`completion`], `number` | what both command lines share |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 

@@ -19,6 +19,7 @@ use crate::chain::{Chain, Lifecycle, LifecycleError, Place, Stage, StageId};
 use crate::packet::{Batch, Links, Settlement};
 use crate::source::{PacketSource, Received, SourceError};
 use crate::telemetry::WorkerCounters;
+use crate::trace::Tap;
 
 /// How long a worker that is told to end goes on deciding packets that already
 /// wait in its queue; as long again it accepts them undecided.
@@ -54,6 +55,8 @@ pub enum Order {
     Call(StageId, Lifecycle, Sender<LifecycleAnswer>),
     /// The network devices have changed.
     Links(Arc<Links>),
+    /// Tell a client of packets.
+    Trace(Tap),
     /// Settle what waits, and end.
     Drain,
 }
@@ -77,6 +80,7 @@ pub struct Worker {
     batch: Batch,
     links: Arc<Links>,
     counters: Arc<WorkerCounters>,
+    taps: Vec<Tap>,
     draining: bool,
 }
 
@@ -97,6 +101,7 @@ impl Worker {
             batch: Batch::new(),
             links,
             counters,
+            taps: Vec::new(),
             draining: false,
         }
     }
@@ -132,6 +137,10 @@ impl Worker {
                     let _ = reply.send(stage.map(|stage| stage.lifecycle(call)));
                 }
                 Ok(Order::Links(links)) => self.links = links,
+                Ok(Order::Trace(tap)) => {
+                    self.taps.push(tap);
+                    self.chain.keep_journal(true);
+                }
                 Ok(Order::Drain) | Err(TryRecvError::Disconnected) => {
                     self.draining = true;
                     return;
@@ -186,6 +195,9 @@ impl Worker {
                 self.batch.undecide();
             }
             self.settle()?;
+            if evaluated.is_ok() && !self.taps.is_empty() {
+                self.tell();
+            }
             evaluated.map_err(|panic| WorkerError::Panic(panic_text(&*panic)))?;
         }
         Ok(received)
@@ -206,6 +218,16 @@ impl Worker {
             counter.add(1);
         }
         self.source.settle(&self.batch)
+    }
+
+    /// Tells of the batch, which is on its way already, to those who watch; those who
+    /// have gone are forgotten.
+    fn tell(&mut self) {
+        let queue = self.source.settings().queue;
+        let (links, batch, chain) = (&self.links, &self.batch, &self.chain);
+        self.taps
+            .retain(|tap| tap.offer(queue, links, batch, chain));
+        self.chain.keep_journal(!self.taps.is_empty());
     }
 
     /// Settles what waits in the queue, for a bounded time: first by the chain,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 
-use ipqext_protocol::trace::Explain;
+use ipqext_protocol::trace::{Explain, Trace};
 use ipqext_protocol::{Add, Group, MoveTo, Named, Request, SetGrant, SetGroup, SetLog};
 use ipqext_tests::programs::{Killed, PATIENCE};
 
@@ -84,6 +84,9 @@ fn the_wire_form_of_every_command() {
             name: "x".to_owned(),
             level: "debug".to_owned(),
         }),
+        Command::Trace(Trace {
+            filter: "icmp".to_owned(),
+        }),
         Command::Explain(Explain {
             bytes: "45".to_owned(),
             mark: 0,
@@ -102,7 +105,7 @@ fn the_wire_form_of_every_command() {
             Command::Delete(_) | Command::Start(_) | Command::Stop(_) | Command::Reset(_) => {}
             Command::Info(_) | Command::Help(_) => {}
             Command::Move(_) | Command::Grant(_) | Command::Log(_) => {}
-            Command::Explain(_) => {}
+            Command::Trace(_) | Command::Explain(_) => {}
         }
         serde_json::to_string(&Request::new(7, command)).unwrap()
     });
@@ -121,6 +124,7 @@ fn the_wire_form_of_every_command() {
     {"jsonrpc":"2.0","id":7,"method":"move","params":{"name":"x","position":1}}
     {"jsonrpc":"2.0","id":7,"method":"grant","params":{"name":"x","verdicts":["drop"]}}
     {"jsonrpc":"2.0","id":7,"method":"log","params":{"name":"x","level":"debug"}}
+    {"jsonrpc":"2.0","id":7,"method":"trace","params":{"filter":"icmp"}}
     {"jsonrpc":"2.0","id":7,"method":"explain","params":{"bytes":"45","mark":0,"hook":"input"}}
     {"jsonrpc":"2.0","id":7,"method":"status"}
     {"jsonrpc":"2.0","id":7,"method":"shutdown"}

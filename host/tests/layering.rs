@@ -18,7 +18,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("completion", &[]),
     ("source", &["packet"]),
     ("chain", &["packet", "telemetry"]),
-    ("worker", &["chain", "packet", "source", "telemetry"]),
+    (
+        "worker",
+        &["chain", "packet", "source", "telemetry", "trace"],
+    ),
     ("runtime", &["chain", "packet", "telemetry"]),
     ("trace", &["chain", "packet"]),
     // It carries what went wrong from where it did to who asked.

@@ -41,6 +41,8 @@ pub enum Command {
     Grant(SetGrant),
     /// Sets which of its log lines are written: its [`Extension`].
     Log(SetLog),
+    /// Watches packets: `null`, then [`trace::Notification`]s.
+    Trace(trace::Trace),
     /// Says what the chain would do with a packet: [`trace::Traced`].
     Explain(trace::Explain),
     /// The daemon and its queues: [`Status`].
@@ -51,9 +53,9 @@ pub enum Command {
 
 impl Command {
     /// The names of all methods.
-    pub const METHODS: [&str; 15] = [
+    pub const METHODS: [&str; 16] = [
         "list", "add", "delete", "group", "start", "stop", "reset", "info", "help", "move",
-        "grant", "log", "explain", "status", "shutdown",
+        "grant", "log", "trace", "explain", "status", "shutdown",
     ];
 }
 
@@ -417,6 +419,7 @@ mod tests {
                 name: "x".into(),
                 level: "debug".into(),
             }),
+            Command::Trace(trace::Trace::default()),
             Command::Explain(trace::Explain {
                 bytes: "45".into(),
                 mark: 0,

@@ -7,6 +7,8 @@ use ipqext_protocol::{Command, Extension, Group, Queue, Status, Text};
 use serde_json::Value;
 use tabwriter::TabWriter;
 
+use super::explain;
+
 /// The text to print for a command's result.
 pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<String> {
     match command {
@@ -19,7 +21,9 @@ pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<Str
         | Command::Move(_) => Ok(extension(&serde_json::from_value(result)?)),
         Command::Grant(_) => Ok(granted(&serde_json::from_value(result)?)),
         Command::Log(_) => Ok(logged(&serde_json::from_value(result)?)),
-        Command::Explain(_) => Ok(format!("{result}\n")),
+        Command::Explain(_) => Ok(explain::render(&serde_json::from_value(result)?)),
+        // It is followed by packets, and rendered by its own module.
+        Command::Trace(_) => Ok(String::new()),
         Command::Info(_) | Command::Help(_) => Ok(texts(&serde_json::from_value(result)?)),
         Command::Status => Ok(status(&serde_json::from_value(result)?)),
         Command::Delete(named) => Ok(format!("{} deleted\n", named.name)),

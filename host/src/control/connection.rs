@@ -4,18 +4,24 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ipqext_protocol::{LINE_BYTES_MAX, Response};
+use ipqext_protocol::trace::{Notification, TRACE};
+use ipqext_protocol::{JSONRPC, LINE_BYTES_MAX, Response};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::request::{self, Incoming};
 use super::response;
+use super::traced::traced;
 use crate::event::{Command, CommandError, Event, Events, Reply};
+use crate::trace::Listener;
 
 /// How long a client may take to read an answer before it is cut off.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often those who watch packets are told of them.
+const LISTENING_ROUND: Duration = Duration::from_millis(10);
 
 /// Since when a client has nothing to wait for; `None` while it waits for an answer.
 #[derive(Clone)]
@@ -63,25 +69,62 @@ async fn converse(
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut round = interval(LISTENING_ROUND);
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let read = tokio::select! {
             read = read_line(&mut reader, &mut line) => read?,
-            _ = closing.wait_for(|closing| *closing) => return Ok(()),
+            () = closed(&mut closing) => return Ok(()),
+            _ = round.tick(), if !listeners.is_empty() => {
+                let lines = waiting(&listeners)?;
+                write(&mut writer, &lines).await?;
+                continue;
+            }
         };
         match read {
             Line::End => return Ok(()),
             Line::TooLong => return send(&mut writer, &response::line_too_long()).await,
             Line::Whole => {}
         }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
+        if !line.iter().all(u8::is_ascii_whitespace) {
+            idle_since.set(None);
+            let Answer { response, listener } = answer(&line, events).await;
+            if let Some(response) = response {
+                send(&mut writer, &response).await?;
+            }
+            listeners.extend(listener);
+            // Who listens waits for packets.
+            idle_since.set(listeners.is_empty().then(Instant::now));
         }
-        idle_since.set(None);
-        if let Some(response) = answer(&line, events).await {
-            send(&mut writer, &response).await?;
-        }
-        idle_since.set(Some(Instant::now()));
+        line.clear();
     }
+}
+
+/// Waits until the daemon is closing, or has ended.
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// The packets that wait for those who listen, a line each.
+fn waiting(listeners: &[Listener]) -> io::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    let mut result = Ok(());
+    for listener in listeners {
+        listener.take(|record| {
+            let notification = Notification {
+                jsonrpc: JSONRPC.to_owned(),
+                method: TRACE.to_owned(),
+                params: traced(record, listener.lost()),
+            };
+            if let Err(error) = serde_json::to_writer(&mut lines, &notification) {
+                result = Err(error);
+            }
+            lines.push(b'\n');
+        });
+    }
+    result?;
+    Ok(lines)
 }
 
 enum Line {
@@ -90,12 +133,12 @@ enum Line {
     End,
 }
 
-/// Reads a line without its end; a last line without end counts.
+/// Reads a line without its end behind what is there of it; a last line without end
+/// counts. Given up in the middle, it goes on where it was.
 async fn read_line(
     reader: &mut (impl AsyncBufRead + Unpin),
     line: &mut Vec<u8>,
 ) -> io::Result<Line> {
-    line.clear();
     loop {
         let available = reader.fill_buf().await?;
         if available.is_empty() {
@@ -119,14 +162,28 @@ async fn read_line(
     }
 }
 
-/// The response to a line; none to a notification.
-async fn answer(line: &[u8], events: &Events) -> Option<Response> {
+/// What a line leads to.
+struct Answer {
+    /// None to a notification.
+    response: Option<Response>,
+    /// Where packets come that the client asked to be told of.
+    listener: Option<Listener>,
+}
+
+async fn answer(line: &[u8], events: &Events) -> Answer {
     match request::parse(line) {
         Ok(Incoming { id, command }) => {
-            let result = ask(command, events).await;
-            id.map(|id| response::to(id, result))
+            let (result, listener) = match ask(command, events).await {
+                Ok(Reply::Listening(listener)) => (Ok(Reply::Done), Some(listener)),
+                result => (result, None),
+            };
+            let response = id.map(|id| response::to(id, result));
+            Answer { response, listener }
         }
-        Err(refused) => response::refusal(refused),
+        Err(refused) => Answer {
+            response: response::refusal(refused),
+            listener: None,
+        },
     }
 }
 
@@ -140,6 +197,10 @@ async fn ask(command: Command, events: &Events) -> Result<Reply, CommandError> {
 async fn send(writer: &mut (impl AsyncWriteExt + Unpin), response: &Response) -> io::Result<()> {
     let mut line = serde_json::to_vec(response)?;
     line.push(b'\n');
-    let written = timeout(WRITE_TIMEOUT, writer.write_all(&line)).await;
+    write(writer, &line).await
+}
+
+async fn write(writer: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8]) -> io::Result<()> {
+    let written = timeout(WRITE_TIMEOUT, writer.write_all(bytes)).await;
     written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

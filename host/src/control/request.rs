@@ -1,5 +1,6 @@
 //! From a line to a command.
 
+use ipqext_filter::{FilterError, PacketFilter};
 use ipqext_protocol::trace::Explain;
 use ipqext_protocol::{self as protocol, JSONRPC, code};
 use serde_json::{Map, Value, json};
@@ -111,6 +112,8 @@ enum BadValue {
     Verdict(#[from] BadVerdict),
     #[error(transparent)]
     Level(#[from] BadLevel),
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     #[error("{0:?} is no hook; there are prerouting, input, forward, output, postrouting, other")]
     Hook(String),
     #[error("\"bytes\" must be the packet in hexadecimal, two digits a byte; {0}")]
@@ -124,6 +127,7 @@ impl BadValue {
             Self::Group(_) => (code::INVALID_PARAMS, "invalid-group"),
             Self::Verdict(_) => (code::INVALID_PARAMS, "invalid-verdict"),
             Self::Level(_) => (code::INVALID_PARAMS, "invalid-level"),
+            Self::Filter(_) => (code::INVALID_PARAMS, "invalid-filter"),
             Self::Hook(_) => (code::INVALID_PARAMS, "invalid-hook"),
             Self::Bytes(_) => (code::INVALID_PARAMS, "invalid-packet"),
         }
@@ -148,6 +152,7 @@ fn resolve(command: protocol::Command) -> Result<Command, BadValue> {
                 position,
             });
         }
+        Wire::Trace(trace) => return Ok(Command::Trace(PacketFilter::parse(&trace.filter)?)),
         Wire::Explain(explain) => return Ok(Command::Explain(sample(explain)?)),
         Wire::Group(set) => (set.name, Action::Group(group(set.group)?)),
         Wire::Delete(named) => (named.name, Action::Delete),

@@ -106,7 +106,7 @@ fn value(reply: Reply) -> serde_json::Result<Value> {
         Reply::Texts { name, texts } => serde_json::to_value(protocol::Text { name, texts }),
         Reply::Explained(record) => serde_json::to_value(traced(&record, 0)),
         Reply::Status(report) => serde_json::to_value(status(report)),
-        Reply::Done => Ok(Value::Null),
+        Reply::Done | Reply::Listening(_) => Ok(Value::Null),
     }
 }
 

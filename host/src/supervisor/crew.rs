@@ -6,11 +6,14 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ipqext_filter::PacketFilter;
+
 use crate::chain::{Lifecycle, LifecycleError, Stage, StageId};
 use crate::event::{CommandError, Event, Events, QueueReport};
 use crate::packet::Links;
 use crate::source::{LossMeter, PacketSource, Settings};
 use crate::telemetry::WorkerCounters;
+use crate::trace::Listener;
 use crate::worker::{Adopted, Generation, Order, Worker, WorkerError};
 
 /// One worker, seen from outside.
@@ -208,6 +211,17 @@ impl Crew {
             // A worker that has ended is reported by its own event.
             let _ = member.order(Order::Links(links.clone()));
         }
+    }
+
+    /// Has all workers tell a client of the packets that the filter matches.
+    pub(super) fn trace(&self, filter: PacketFilter) -> Listener {
+        let filter = Arc::new(filter);
+        let mut listener = Listener::default();
+        for member in &self.members {
+            // A worker that has ended is reported by its own event.
+            let _ = member.order(Order::Trace(listener.tap(&filter)));
+        }
+        listener
     }
 
     /// Has all workers settle what waits in their queues, and ends them. Gives

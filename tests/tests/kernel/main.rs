@@ -3,6 +3,7 @@
 //! IPQEXT_REQUIRE_KERNEL_TESTS set, it fails.
 
 mod decides;
+mod edits;
 mod ends;
 mod ipqtest;
 mod new;
@@ -11,6 +12,7 @@ mod refuses;
 mod survives;
 mod tutorial;
 mod verdicts;
+mod watches;
 
 use ipqext_tests::kernel::Namespace;
 
