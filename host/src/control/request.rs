@@ -195,7 +195,7 @@ fn sample(explain: Explain) -> Result<Sample, BadValue> {
 /// From hexadecimal.
 fn bytes(text: &str) -> Result<Vec<u8>, String> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(format!("there are {} digits", digits.len()));
     }
     if digits.is_empty() || digits.len() / 2 > PACKET_BYTES_MAX {
