@@ -7,9 +7,11 @@ use clap::{Parser, Subcommand};
 use crate::completion::{self, Shell};
 use crate::daemon::DaemonError;
 use crate::params::ParamsError;
+use crate::rules::RulesError;
 
 mod man;
 mod new;
+mod rules;
 mod run;
 
 /// Decides the packets of a Linux NFQUEUE with WebAssembly extensions.
@@ -24,6 +26,8 @@ pub struct Cli {
 enum Subcommands {
     /// Serve a kernel queue until SIGTERM, SIGINT or `ipqext shutdown`.
     Run(run::Run),
+    /// Install, remove, show or print the firewall rules that send packets to a queue.
+    Rules(rules::Rules),
     /// Make the crate of a new extension.
     New(new::New),
     /// Print a script that makes a shell complete the command line of ipqext-host.
@@ -49,6 +53,9 @@ pub enum CliError {
         /// Why not.
         error: ParamsError,
     },
+    /// The rules are not as they should be.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// There is no new extension.
     #[error(transparent)]
     New(#[from] new::NewError),
@@ -67,6 +74,7 @@ pub enum CliError {
 pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Subcommands::Run(run) => run::run(run),
+        Subcommands::Rules(rules) => Ok(print(&rules::rules(&rules)?)?),
         Subcommands::New(new) => Ok(print(&new::new(new)?)?),
         Subcommands::Completions { shell } => Ok(print(&completion::script::<Cli>(shell))?),
         Subcommands::Man(man) => Ok(man::man(man)?),

@@ -11,6 +11,7 @@ use crate::control::{Clients, ControlError, ControlSocket};
 use crate::event::{Action, Command, CommandError, Event, Events, Reply};
 use crate::links::{self, LinkWatcher};
 use crate::registry::Registry;
+use crate::rules::{self, Installed, Owner, Rule, RulesError};
 use crate::runtime::{Limits, Runtime, RuntimeError};
 use crate::socket_path;
 use crate::source::{OpenError, PacketSource};
@@ -31,6 +32,8 @@ pub struct Config {
     pub start: Vec<StartUp>,
     /// The bits of packet marks that extensions may change.
     pub mark_mask: u32,
+    /// Rules to install for as long as it runs.
+    pub rules: Vec<Rule>,
 }
 
 /// An extension to start with.
@@ -62,6 +65,9 @@ pub enum DaemonError {
     /// The queue cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The rules cannot be installed.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// The control socket cannot be made.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -122,17 +128,24 @@ pub fn run(
         None => socket_path::to_create().map_err(DaemonError::NoSocketPlace)?,
     };
     let sources = open()?;
-    announce_queues(&sources);
+    let queues: Vec<u16> = sources
+        .iter()
+        .map(|source| source.settings().queue)
+        .collect();
+    announce_queues(&sources, config.rules.is_empty());
     supervisor
         .employ(sources)
         .map_err(system("start a worker's thread"))?;
-    let control = match asynchronous.block_on(ControlSocket::bind(&path)) {
-        Ok(control) => control,
+    let ready = install_rules(config, &queues)
+        .map_err(DaemonError::from)
+        .and_then(|rules| Ok((rules, asynchronous.block_on(ControlSocket::bind(&path))?)));
+    let (rules, control) = match ready {
+        Ok(ready) => ready,
         Err(error) => {
             if let Err(error) = supervisor.finish() {
                 tracing::error!(error = %error, "a worker failed");
             }
-            return Err(error.into());
+            return Err(error);
         }
     };
     tracing::info!(socket = %path.display(), "ready");
@@ -140,7 +153,8 @@ pub fn run(
     let (ended, end) = oneshot::channel();
     std::thread::Builder::new()
         .name("ipqext-supervisor".to_owned())
-        .spawn(move || ended.send(supervisor.run(inbox)))
+        // Before the queue is closed nobody sends packets there any more.
+        .spawn(move || ended.send(supervisor.run(inbox, || drop(rules))))
         .map_err(system("start the supervisor's thread"))?;
     asynchronous.block_on(serve(control, watcher, events, end))
 }
@@ -212,7 +226,24 @@ fn start_up(supervisor: &mut Supervisor, start: &StartUp) -> Result<(), CommandE
     Ok(())
 }
 
-fn announce_queues(sources: &[Box<dyn PacketSource>]) {
+/// Takes away the rules of daemons that were killed, and installs this one's.
+fn install_rules(config: &Config, queues: &[u16]) -> Result<Installed, RulesError> {
+    for queue in queues {
+        match rules::remove_stale(*queue) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "removed rules of a daemon that was killed"),
+            // Where they cannot be seen, this one's cannot be installed either.
+            Err(error) => tracing::debug!(error = %error, "cannot look for stale rules"),
+        }
+    }
+    let installed = rules::install(&config.rules, Some(Owner::this()))?;
+    for rule in &config.rules {
+        tracing::info!(commands = rule.commands().join("; "), "rule installed");
+    }
+    Ok(installed)
+}
+
+fn announce_queues(sources: &[Box<dyn PacketSource>], without_rules: bool) {
     for source in sources {
         let settings = source.settings();
         tracing::info!(
@@ -222,11 +253,13 @@ fn announce_queues(sources: &[Box<dyn PacketSource>]) {
             fail_open = settings.fail_open,
             "queue bound"
         );
-        tracing::info!(
-            "if no rule sends packets there yet, type: \
-             iptables -A INPUT -p icmp -j NFQUEUE --queue-num {} --queue-bypass",
-            settings.queue
-        );
+        if without_rules {
+            tracing::info!(
+                "if no rule sends packets there yet, type: \
+                 ipqext-host rules install --hook input -p icmp --queue {}",
+                settings.queue
+            );
+        }
     }
 }
 

@@ -15,6 +15,7 @@
 //! | [`links`] | the network devices |
 //! | [`trace`] | watching packets |
 //! | [`telemetry`] | counters and the log |
+//! | [`rules`] | firewall rules that send packets to a queue |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
 //! | [`params`], [`completion`], `number` | what both command lines share |
@@ -33,6 +34,7 @@ mod number;
 pub mod packet;
 pub mod params;
 pub mod registry;
+pub mod rules;
 pub mod runtime;
 pub mod socket_path;
 pub mod source;

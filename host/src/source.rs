@@ -143,6 +143,11 @@ pub trait PacketSource: Send {
     fn settings(&self) -> Settings;
 }
 
+/// Whether a kernel queue is bound by any process; `None` where that cannot be seen.
+pub fn is_bound(queue: u16) -> Option<bool> {
+    diagnosis::is_bound(queue)
+}
+
 /// The host's clock, in nanoseconds since the Unix epoch.
 pub(crate) fn now_ns() -> u64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -118,9 +118,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Acts on events until one of them ends the daemon, then drains the queues
-    /// and finishes the extensions.
-    pub fn run(mut self, mut events: UnboundedReceiver<Event>) -> End {
+    /// Acts on events until one of them ends the daemon, calls `before_drain`, then
+    /// drains the queues and finishes the extensions.
+    pub fn run(mut self, mut events: UnboundedReceiver<Event>, before_drain: impl FnOnce()) -> End {
         let mut asked_by = None;
         while let Some(event) = events.blocking_recv() {
             match event {
@@ -144,6 +144,7 @@ impl Supervisor {
                 }
             }
         }
+        before_drain();
         let result = self.finish();
         refuse_rest(events);
         End { result, asked_by }

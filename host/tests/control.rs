@@ -861,6 +861,7 @@ impl Place {
             socket: Some(self.socket()),
             start,
             mark_mask: u32::MAX,
+            rules: Vec::new(),
         }
     }
 }

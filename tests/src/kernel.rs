@@ -70,14 +70,7 @@ impl Namespace {
     fn new() -> Result<Self, String> {
         let of_user = !nix::unistd::geteuid().is_root();
         let kind = if of_user { "-Urn" } else { "-n" };
-        let mut holder = Command::new("unshare");
-        holder.args([kind, "sh", "-c", "echo up; exec cat"]);
-        holder.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let holder = holder.spawn();
-        let holder = Killed(holder.map_err(|error| format!("unshare: {error}"))?);
-        let mut namespace = Self { holder, of_user };
-        namespace.wait_for_holder()?;
-        namespace.check(&["ip", "link", "set", "lo", "up"])?;
+        let namespace = Self::hold(Command::new("unshare"), kind, of_user)?;
         // The rule also shows that the kernel has NFQUEUE and iptables its target.
         for iptables in ["iptables", "ip6tables"] {
             let rule = "-A OUTPUT -p udp --dport 1 -j NFQUEUE --queue-num 0 --queue-bypass";
@@ -86,6 +79,37 @@ impl Namespace {
         }
         namespace.check(&["ping", "-c", "1", "-W", "2", "127.0.0.1"])?;
         namespace.check(&["python3", "-c", ""])?;
+        Ok(namespace)
+    }
+
+    /// Another one, of the same user, so that devices can be moved between them.
+    ///
+    /// # Panics
+    /// If there cannot be one, though there was a first.
+    pub fn neighbour(&self) -> Self {
+        let made = Self::hold(self.command("unshare"), "-n", self.of_user);
+        made.unwrap_or_else(|missing| panic!("{missing}"))
+    }
+
+    /// Connects two namespaces: a device here, and its peer there.
+    ///
+    /// # Panics
+    /// If one of the names is taken.
+    pub fn connect(&self, device: &str, other: &Self, peer: &str) {
+        let there = other.holder.0.id();
+        self.run(&format!(
+            "ip link add {device} type veth peer name {peer} netns {there}"
+        ));
+    }
+
+    fn hold(mut unshare: Command, kind: &str, of_user: bool) -> Result<Self, String> {
+        unshare.args([kind, "sh", "-c", "echo up; exec cat"]);
+        unshare.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let holder = unshare.spawn();
+        let holder = Killed(holder.map_err(|error| format!("unshare: {error}"))?);
+        let mut namespace = Self { holder, of_user };
+        namespace.wait_for_holder()?;
+        namespace.check(&["ip", "link", "set", "lo", "up"])?;
         Ok(namespace)
     }
 

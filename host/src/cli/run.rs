@@ -8,6 +8,7 @@ use super::CliError;
 use crate::daemon::{self, Config, StartUp};
 use crate::number::number;
 use crate::params;
+use crate::rules::Rule;
 use crate::source::PacketSource;
 use crate::source::nfq::{NfqConfig, NfqSource};
 use crate::telemetry::{self, LogFormat};
@@ -32,6 +33,11 @@ pub(super) struct Run {
     /// chain order. NAME=@FILE reads the parameters from a file.
     #[arg(long, value_name = "NAME[=PARAMS]", value_parser = start_up)]
     start: Vec<StartUp>,
+
+    /// Install a rule that sends packets to the queue, as '--hook input -p icmp', for as
+    /// long as the daemon runs; may be repeated. See ipqext-host rules install --help.
+    #[arg(long, value_name = "RULE", allow_hyphen_values = true)]
+    rules: Vec<String>,
 
     /// Let the kernel accept, not drop, the packets for which the queue has no room.
     #[arg(long)]
@@ -91,6 +97,8 @@ fn expanded(start: StartUp) -> Result<StartUp, CliError> {
 pub(super) fn run(run: Run) -> Result<(), CliError> {
     let start = run.start.into_iter().map(expanded);
     let start = start.collect::<Result<Vec<_>, _>>()?;
+    let rules = run.rules.iter().map(|text| Rule::parse(text, run.queue));
+    let rules = rules.collect::<Result<Vec<_>, _>>()?;
     let format = match run.log {
         Log::Text => LogFormat::Text,
         Log::Json => LogFormat::Json,
@@ -102,6 +110,7 @@ pub(super) fn run(run: Run) -> Result<(), CliError> {
         socket: run.socket,
         start,
         mark_mask: run.mark_mask,
+        rules,
     };
     let queue = NfqConfig {
         queue: run.queue,

@@ -30,8 +30,7 @@ impl QueueLine {
     /// The line of a queue; `None` if it is not bound or the file cannot be read
     /// (it is root's).
     pub(super) fn of(queue: u16) -> Option<Self> {
-        let lines = fs::read_to_string("/proc/self/net/netfilter/nfnetlink_queue").ok()?;
-        Self::parse(&lines, queue)
+        Self::parse(&queue_lines()?, queue)
     }
 
     fn parse(lines: &str, queue: u16) -> Option<Self> {
@@ -45,6 +44,15 @@ impl QueueLine {
             })
         })
     }
+}
+
+fn queue_lines() -> Option<String> {
+    fs::read_to_string("/proc/self/net/netfilter/nfnetlink_queue").ok()
+}
+
+/// Whether a queue is bound; `None` if the file cannot be read.
+pub(super) fn is_bound(queue: u16) -> Option<bool> {
+    Some(QueueLine::parse(&queue_lines()?, queue).is_some())
 }
 
 /// The kernel says EPERM both to who may not bind at all and to who comes second.

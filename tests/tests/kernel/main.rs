@@ -5,10 +5,14 @@
 mod decides;
 mod edits;
 mod ends;
+mod guests;
 mod ipqtest;
 mod new;
 mod params;
+mod ppm;
 mod refuses;
+mod rewriters;
+mod rules;
 mod survives;
 mod tutorial;
 mod verdicts;

@@ -1,0 +1,102 @@
+//! `ipqext-host rules`: the firewall rules that send packets to a queue.
+
+use std::io;
+
+use clap::Subcommand;
+
+use crate::rules::{self, Backend, Match, Rule, RulesError};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Rules {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Send the packets of a match to a queue. The rule stays until it is removed.
+    Install(OneRule),
+    /// Take away all rules of ipqext, and no others.
+    Remove {
+        /// The tool that installed them.
+        #[arg(long, value_enum, default_value_t)]
+        backend: Backend,
+    },
+    /// Show the rules of ipqext, with the packets and bytes that they matched.
+    Show,
+    /// Print what `install` would do, and do nothing.
+    Print(OneRule),
+}
+
+#[derive(Debug, clap::Args)]
+struct OneRule {
+    #[command(flatten)]
+    rule: Match,
+
+    /// The tool that installs it.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
+}
+
+/// Does what the subcommand says, and gives the text to print.
+///
+/// # Errors
+/// It was not done.
+pub(super) fn rules(rules: &Rules) -> Result<String, RulesError> {
+    match &rules.action {
+        Action::Install(one) => install(one),
+        Action::Remove { backend } => remove(*backend),
+        Action::Show => show(),
+        Action::Print(one) => {
+            let rule = Rule::new(&one.rule, 0)?;
+            Ok(match one.backend {
+                Backend::Nft => rules::nft_text(&[rule]),
+                Backend::Auto | Backend::Iptables => rule.commands().join("\n") + "\n",
+            })
+        }
+    }
+}
+
+fn install(one: &OneRule) -> Result<String, RulesError> {
+    let rule = [Rule::new(&one.rule, 0)?];
+    let by_nft = || {
+        rules::apply_nft(&rules::nft_text(&rule))?;
+        Ok("installed by nft, in the table inet ipqext\n".to_owned())
+    };
+    if one.backend == Backend::Nft {
+        return by_nft();
+    }
+    match rules::install(&rule, None) {
+        Ok(installed) => Ok(match installed.keep() {
+            1 => "1 rule installed\n".to_owned(),
+            count => format!("{count} rules installed\n"),
+        }),
+        Err(error) if one.backend == Backend::Auto && is_missing(&error) => by_nft(),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove(backend: Backend) -> Result<String, RulesError> {
+    if backend == Backend::Nft {
+        // Adding it first makes deleting it harmless.
+        rules::apply_nft("add table inet ipqext\ndelete table inet ipqext\n")?;
+        return Ok("the table inet ipqext is gone\n".to_owned());
+    }
+    Ok(match rules::remove()? {
+        0 => "no rules of ipqext are installed\n".to_owned(),
+        1 => "1 rule of ipqext removed; others stay\n".to_owned(),
+        count => format!("{count} rules of ipqext removed; others stay\n"),
+    })
+}
+
+fn show() -> Result<String, RulesError> {
+    let lines = rules::show()?;
+    if lines.is_empty() {
+        return Ok("no rules of ipqext are installed\n".to_owned());
+    }
+    Ok(lines.join("\n") + "\n")
+}
+
+fn is_missing(error: &RulesError) -> bool {
+    matches!(error, RulesError::NoTool { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}

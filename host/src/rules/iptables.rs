@@ -1,0 +1,324 @@
+//! Rules by `iptables` and `ip6tables` (iptables(8), iptables-extensions(8)).
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use super::matching::{Ports, Rule};
+use super::owner::{Comment, Owner};
+use super::{Family, RulesError};
+use crate::source::is_bound;
+
+/// It has all hooks, and comes before the table filter.
+const TABLE: &str = "mangle";
+
+/// Rules that were just installed, to be taken away with this value.
+#[derive(Debug)]
+pub struct Installed {
+    /// As `iptables` takes them behind `-A` and `-D`.
+    specs: Vec<(Family, Vec<String>)>,
+}
+
+impl Family {
+    fn iptables(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "iptables",
+            Self::Ipv6 => "ip6tables",
+        }
+    }
+
+    fn iptables_save(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "iptables-save",
+            Self::Ipv6 => "ip6tables-save",
+        }
+    }
+}
+
+impl Rule {
+    /// The rule as `iptables` takes it behind `-A`, for each version of IP.
+    fn specs(&self, owner: Option<Owner>) -> Vec<(Family, Vec<String>)> {
+        let specs = self.families.iter();
+        specs
+            .map(|family| (*family, self.spec(*family, owner)))
+            .collect()
+    }
+
+    fn spec(&self, family: Family, owner: Option<Owner>) -> Vec<String> {
+        let mut words = vec![self.hook.to_owned()];
+        let mut add = |option: &str, value: &str| {
+            words.extend([option.to_owned(), value.to_owned()]);
+        };
+        if let Some(protocol) = &self.protocol {
+            let is_icmp = self.is_icmp() && family == Family::Ipv6;
+            add("-p", if is_icmp { "ipv6-icmp" } else { protocol });
+        }
+        for (option, value) in [
+            ("-s", &self.source),
+            ("-d", &self.destination),
+            ("-i", &self.in_link),
+            ("-o", &self.out_link),
+        ] {
+            if let Some(value) = value {
+                add(option, value);
+            }
+        }
+        for (which, list) in &self.ports {
+            add("-m", "multiport");
+            let option = match which {
+                Ports::Source => "--sports",
+                Ports::Destination => "--dports",
+                Ports::Either => "--ports",
+            };
+            add(option, list);
+        }
+        if let Some((mark, mask)) = self.mark {
+            add("-m", "mark");
+            let mask = mask.map_or_else(String::new, |mask| format!("/{mask:#x}"));
+            add("--mark", &format!("{mark:#x}{mask}"));
+        }
+        words.extend(self.raw.iter().cloned());
+        let queue = self.queue_text();
+        let comment = Comment { queue, owner };
+        let mut add = |option: &str, value: &str| {
+            words.extend([option.to_owned(), value.to_owned()]);
+        };
+        add("-m", "comment");
+        add("--comment", &comment.to_string());
+        add("-j", "NFQUEUE");
+        let several = self.queues.0 != self.queues.1;
+        add(
+            if several {
+                "--queue-balance"
+            } else {
+                "--queue-num"
+            },
+            &comment.queue,
+        );
+        if self.bypass {
+            words.push("--queue-bypass".to_owned());
+        }
+        words
+    }
+
+    /// The commands that install it, for people to read and to type.
+    pub fn commands(&self) -> Vec<String> {
+        let specs = self.specs(None).into_iter();
+        let command = |(family, spec): (Family, Vec<String>)| {
+            command_line(family.iptables(), &arguments("-A", &spec))
+        };
+        specs.map(command).collect()
+    }
+}
+
+/// Installs rules, all or none.
+///
+/// # Errors
+/// The tool is missing or refuses; what was installed before that is gone again.
+pub fn install(rules: &[Rule], owner: Option<Owner>) -> Result<Installed, RulesError> {
+    // With this value goes what it holds so far.
+    let mut installed = Installed { specs: Vec::new() };
+    for (family, spec) in rules.iter().flat_map(|rule| rule.specs(owner)) {
+        run(family.iptables(), &arguments("-A", &spec))?;
+        installed.specs.push((family, spec));
+    }
+    Ok(installed)
+}
+
+impl Installed {
+    /// Leaves the rules where they are.
+    pub fn keep(mut self) -> usize {
+        std::mem::take(&mut self.specs).len()
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        for (family, spec) in self.specs.drain(..) {
+            if let Err(error) = run(family.iptables(), &arguments("-D", &spec)) {
+                tracing::warn!(error = %error, "a rule could not be removed");
+            }
+        }
+    }
+}
+
+/// Removes all rules of ours, and says how many there were.
+///
+/// # Errors
+/// The tool is missing or refuses.
+pub fn remove() -> Result<usize, RulesError> {
+    remove_where(|_| true)
+}
+
+/// Removes the rules of daemons that were killed: their process is gone, and their queue
+/// is `ours` or nobody's.
+///
+/// # Errors
+/// The tool is missing or refuses.
+pub fn remove_stale(ours: u16) -> Result<usize, RulesError> {
+    remove_where(|comment| {
+        let is_dead = comment.owner.is_some_and(|owner| !owner.lives());
+        // A daemon in another PID namespace looks dead, but has its queue.
+        let is_served = |queue| queue != ours && is_bound(queue) == Some(true);
+        is_dead && !comment.first_queue().is_some_and(is_served)
+    })
+}
+
+fn remove_where(is_wanted: impl Fn(&Comment) -> bool) -> Result<usize, RulesError> {
+    let mut count = 0;
+    for (family, found) in ours()? {
+        if is_wanted(&found.comment) {
+            run(family.iptables(), &arguments("-D", &found.spec))?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// The rules of ours that are installed, a line each, with how many packets and bytes
+/// they matched.
+///
+/// # Errors
+/// The tool is missing or refuses.
+pub fn show() -> Result<Vec<String>, RulesError> {
+    let lines = ours()?.into_iter().map(|(family, found)| {
+        let command = command_line(family.iptables(), &arguments("-A", &found.spec));
+        format!("{} {command}", found.counters)
+    });
+    Ok(lines.collect())
+}
+
+/// A rule of ours as it is installed.
+struct Found {
+    comment: Comment,
+    /// As `[packets:bytes]`.
+    counters: String,
+    /// As `iptables` takes it behind `-D`.
+    spec: Vec<String>,
+}
+
+fn ours() -> Result<Vec<(Family, Found)>, RulesError> {
+    let mut all = Vec::new();
+    for family in Family::ALL {
+        match output(
+            family.iptables_save(),
+            &["-c".into(), "-t".into(), TABLE.into()],
+        ) {
+            Ok(saved) => all.extend(saved.lines().filter_map(found).map(|rule| (family, rule))),
+            // Where there is no tool it has installed nothing.
+            Err(RulesError::NoTool { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// Reads a line of `iptables-save -c`: `[1:84] -A INPUT -p icmp ... -j NFQUEUE ...`.
+fn found(line: &str) -> Option<Found> {
+    let (counters, rule) = line.split_once(' ')?;
+    let words = shlex::split(rule)?;
+    let (append, spec) = words.split_first()?;
+    let comment = spec.windows(2).find(|pair| pair[0] == "--comment")?;
+    let comment = Comment::parse(&comment[1])?;
+    let is_queue = spec
+        .windows(2)
+        .any(|pair| pair[0] == "-j" && pair[1] == "NFQUEUE");
+    (append == "-A" && is_queue).then(|| Found {
+        comment,
+        counters: counters.to_owned(),
+        spec: spec.to_vec(),
+    })
+}
+
+/// What comes behind the tool's name; it waits for others that change rules.
+fn arguments(action: &str, spec: &[String]) -> Vec<String> {
+    let mut words: Vec<String> = ["-w", "-t", TABLE, action].map(str::to_owned).to_vec();
+    words.extend(spec.iter().cloned());
+    words
+}
+
+fn command_line(program: &str, arguments: &[String]) -> String {
+    let words = std::iter::once(program).chain(arguments.iter().map(String::as_str));
+    shlex::try_join(words).unwrap_or_else(|_| program.to_owned())
+}
+
+fn run(program: &'static str, arguments: &[String]) -> Result<(), RulesError> {
+    output(program, arguments).map(|_| ())
+}
+
+fn output(program: &'static str, arguments: &[String]) -> Result<String, RulesError> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let output = command
+        .output()
+        .map_err(|source| RulesError::NoTool { program, source })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(RulesError::Refused {
+        command: command_line(program, arguments),
+        hint: hint(&message),
+        message,
+    })
+}
+
+fn hint(message: &str) -> &'static str {
+    if message.contains("ermission denied") || message.contains("you must be root") {
+        "run as root, or in a network namespace of your own: unshare -Urn"
+    } else if message.contains("NFQUEUE") || message.contains("No chain/target/match") {
+        "the kernel may lack the target or a match: modprobe xt_NFQUEUE"
+    } else {
+        "nothing of it is installed; mend the options, see ipqext-host rules print"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commands(text: &str) -> Vec<String> {
+        Rule::parse(text, 0).unwrap().commands()
+    }
+
+    #[test]
+    fn each_option_comes_out_as_iptables_has_it() {
+        let ours = "-m comment --comment 'ipqext queue=0' -j NFQUEUE --queue-num 0 --queue-bypass";
+        assert_eq!(
+            commands("--hook input -p icmp"),
+            [
+                format!("iptables -w -t mangle -A INPUT -p icmp {ours}"),
+                format!("ip6tables -w -t mangle -A INPUT -p ipv6-icmp {ours}"),
+            ]
+        );
+        assert_eq!(
+            commands(
+                "--hook forward -p tcp -s 10.0.0.0/8 -d 10.0.0.2 --sport 80:90,443 --dport 1 \
+                 --in eth0 --out eth1 --mark 0x10/240 --match '-m conntrack --ctstate NEW' \
+                 --queue 4:7 --no-bypass"
+            ),
+            [
+                "iptables -w -t mangle -A FORWARD -p tcp -s 10.0.0.0/8 -d 10.0.0.2 -i eth0 -o eth1 \
+              -m multiport --sports '80:90,443' -m multiport --dports 1 -m mark --mark 0x10/0xf0 \
+              -m conntrack --ctstate NEW -m comment --comment 'ipqext queue=4:7' -j NFQUEUE \
+              --queue-balance 4:7"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_our_rules_are_found_in_a_listing() {
+        let saved = "*mangle\n\
+            :INPUT ACCEPT [0:0]\n\
+            [3:252] -A INPUT -p icmp -m comment --comment \"ipqext queue=0 run=5:77\" -j NFQUEUE --queue-num 0 --queue-bypass\n\
+            [0:0] -A INPUT -p udp -m comment --comment \"not ipqext queue=0\" -j NFQUEUE --queue-num 0\n\
+            [0:0] -A INPUT -p udp -m comment --comment \"ipqext queue=0\" -j ACCEPT\n\
+            [0:0] -A INPUT -p udp -j NFQUEUE --queue-num 0\n\
+            COMMIT\n";
+        let found: Vec<Found> = saved.lines().filter_map(found).collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].counters, "[3:252]");
+        assert_eq!(found[0].comment.to_string(), "ipqext queue=0 run=5:77");
+        assert_eq!(found[0].spec[..3], ["INPUT", "-p", "icmp"]);
+        assert_eq!(found[0].spec[6], "ipqext queue=0 run=5:77");
+    }
+}

@@ -1,0 +1,117 @@
+//! Whose rule it is.
+
+use std::fmt;
+use std::fs;
+
+/// The comment of each rule begins so.
+const MARK: &str = "ipqext queue=";
+
+/// A process that installed rules for itself, told apart from later ones of the same
+/// number by its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pid: u32,
+    /// In clock ticks since the system started (proc(5), /proc/PID/stat, field 22).
+    started: u64,
+}
+
+impl Owner {
+    /// This process.
+    pub fn this() -> Self {
+        let pid = std::process::id();
+        Self {
+            pid,
+            started: started(pid).unwrap_or_default(),
+        }
+    }
+
+    /// Whether the process still runs.
+    pub fn lives(self) -> bool {
+        started(self.pid) == Some(self.started)
+    }
+}
+
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, in parentheses, is a name that may contain anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// The comment of a rule of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Comment {
+    /// The queue, or the first and the last of several.
+    pub(super) queue: String,
+    /// The daemon that installed it for itself; none if an operator did.
+    pub(super) owner: Option<Owner>,
+}
+
+impl Comment {
+    /// Reads a comment; `None` if the rule is not ours.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix(MARK)?;
+        let (queue, run) = match rest.split_once(" run=") {
+            Some((queue, run)) => (queue, Some(run)),
+            None => (rest, None),
+        };
+        let owner = match run {
+            Some(run) => {
+                let (pid, started) = run.split_once(':')?;
+                let (pid, started) = (pid.parse().ok()?, started.parse().ok()?);
+                Some(Owner { pid, started })
+            }
+            None => None,
+        };
+        Some(Self {
+            queue: queue.to_owned(),
+            owner,
+        })
+    }
+
+    /// The first queue that it is for.
+    pub(super) fn first_queue(&self) -> Option<u16> {
+        self.queue.split(':').next()?.parse().ok()
+    }
+}
+
+impl fmt::Display for Comment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{MARK}{}", self.queue)?;
+        match self.owner {
+            Some(Owner { pid, started }) => write!(f, " run={pid}:{started}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_lives_and_an_earlier_one_of_its_number_does_not() {
+        let this = Owner::this();
+        assert!(this.lives());
+        let before = Owner {
+            started: this.started - 1,
+            ..this
+        };
+        assert!(!before.lives());
+        let never = Owner { pid: 0, started: 0 };
+        assert!(!never.lives());
+    }
+
+    #[test]
+    fn a_comment_is_read_as_it_was_written_and_others_are_not_ours() {
+        for owner in [None, Some(Owner::this())] {
+            let queue = "4:7".to_owned();
+            let comment = Comment { queue, owner };
+            assert_eq!(Comment::parse(&comment.to_string()), Some(comment.clone()));
+            assert_eq!(comment.first_queue(), Some(4));
+        }
+        for other in ["", "ipqext", "my ipqext queue=0", "ipqext queue=0 run=x"] {
+            assert_eq!(Comment::parse(other), None, "{other:?}");
+        }
+    }
+}
