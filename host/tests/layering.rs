@@ -128,7 +128,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("wit_component", &["runtime"]),
     ("wit_parser", &["runtime"]),
     ("ipqext_protocol", &["control", "client", "doctor"]),
-    ("serde_json", &["control", "client", "doctor", "cli.rs", "cli/doctor.rs"]),
+    (
+        "serde_json",
+        &["control", "client", "doctor", "cli.rs", "cli/doctor.rs"],
+    ),
     (
         "clap",
         &["bin", "cli", "client", "completion", "rules/matching.rs"],
