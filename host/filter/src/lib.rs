@@ -27,7 +27,8 @@
 //! the link layer, and no `inbound`: the packets of a queue have neither.
 //!
 //! As in tcpdump, a packet too short for a number that is asked for is not matched,
-//! whatever the rest says.
+//! whatever the rest says. Other than there, one too short for its ports has none, and
+//! `not port 53` matches it.
 
 #![forbid(unsafe_code)]
 

@@ -181,6 +181,9 @@ fn what_is_too_short_for_a_number_is_not_matched_whatever_else_holds() {
     );
     // The length counts, not what there is of it.
     assert!(filter("len = 1500").matches(&ping, 1500));
+    let (_, syn) = packets().swap_remove(5);
+    assert!(filter("not port 80").matches(&syn[..22], syn.len()));
+    assert!(!filter("not port 80").matches(&syn[..24], syn.len()));
     assert!(!filter("ip").matches(&[], 0));
     assert!(filter("").matches(&[], 0));
 }
