@@ -49,3 +49,16 @@ need_rust() {
   rustup target list --installed | grep -qx wasm32-wasip1 || rustup target add wasm32-wasip1
   rustup component list --installed | grep -q '^clippy' || rustup component add clippy rustfmt
 }
+
+# need_programs: finds ipqext-host and ipqext: in $IPQEXT_BIN, on the PATH, or where
+# cargo built them, the faster ones first.
+need_programs() {
+  local place
+  for place in "${IPQEXT_BIN-}" '' "$target/release" "$target/debug"; do
+    if [[ -n $place && -x $place/ipqext-host ]]; then
+      PATH=$place:$PATH
+    fi
+    command -v ipqext-host >/dev/null && return 0
+  done
+  die "ipqext-host is not built; build it: cargo build --release --bins"
+}

@@ -9,6 +9,7 @@ use crate::daemon::DaemonError;
 use crate::params::ParamsError;
 use crate::rules::RulesError;
 
+mod doctor;
 mod man;
 mod new;
 mod rules;
@@ -28,6 +29,8 @@ enum Subcommands {
     Run(run::Run),
     /// Install, remove, show or print the firewall rules that send packets to a queue.
     Rules(rules::Rules),
+    /// Say what is wrong with this machine's queues, and what to type against it.
+    Doctor(doctor::Doctor),
     /// Make the crate of a new extension.
     New(new::New),
     /// Print a script that makes a shell complete the command line of ipqext-host.
@@ -62,6 +65,12 @@ pub enum CliError {
     /// There are no man pages.
     #[error(transparent)]
     Man(#[from] man::ManError),
+    /// There is something to mend; what it is has been printed.
+    #[error("{}", if *.0 == 1 { "1 problem was found".to_owned() } else { format!("{} problems were found", .0) })]
+    Problems(usize),
+    /// The findings make no JSON.
+    #[error("cannot print as JSON: {0}")]
+    Json(#[from] serde_json::Error),
     /// Nobody takes what is printed.
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
@@ -75,6 +84,14 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Subcommands::Run(run) => run::run(run),
         Subcommands::Rules(rules) => Ok(print(&rules::rules(&rules)?)?),
+        Subcommands::Doctor(options) => {
+            let (text, problems) = doctor::doctor(options)?;
+            print(&text)?;
+            match problems {
+                0 => Ok(()),
+                count => Err(CliError::Problems(count)),
+            }
+        }
         Subcommands::New(new) => Ok(print(&new::new(new)?)?),
         Subcommands::Completions { shell } => Ok(print(&completion::script::<Cli>(shell))?),
         Subcommands::Man(man) => Ok(man::man(man)?),

@@ -16,6 +16,7 @@
 //! | [`trace`] | watching packets |
 //! | [`telemetry`] | counters and the log |
 //! | [`rules`] | firewall rules that send packets to a queue |
+//! | [`doctor`] | what is wrong with this machine's queues |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
 //! | [`params`], [`completion`], `number` | what both command lines share |
@@ -28,6 +29,7 @@ pub mod client;
 pub mod completion;
 pub mod control;
 pub mod daemon;
+pub mod doctor;
 pub mod event;
 pub mod links;
 mod number;

@@ -148,6 +148,31 @@ pub fn is_bound(queue: u16) -> Option<bool> {
     diagnosis::is_bound(queue)
 }
 
+/// A kernel queue that a process has bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundQueue {
+    /// Its number.
+    pub queue: u16,
+    /// The process, by name and number, as far as it can be seen.
+    pub owner: Option<String>,
+    /// How many packets wait for their verdicts.
+    pub waiting: u64,
+    /// Packets refused because the queue was full.
+    pub queue_dropped: u64,
+    /// Packets refused because the socket's buffer was full.
+    pub user_dropped: u64,
+}
+
+/// All kernel queues that are bound; `None` where that cannot be seen.
+pub fn bound_queues() -> Option<Vec<BoundQueue>> {
+    diagnosis::bound_queues()
+}
+
+/// Whether this process has CAP_NET_ADMIN.
+pub fn has_net_admin() -> bool {
+    diagnosis::has_net_admin()
+}
+
 /// The host's clock, in nanoseconds since the Unix epoch.
 pub(crate) fn now_ns() -> u64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -32,6 +32,9 @@ mod extension;
 use crew::{Crew, Retired};
 use extension::{Extension, Life};
 
+/// How many bytes of an extension's parameters are logged: they may be a file of rules.
+const PARAMS_SHOWN: usize = 200;
+
 /// What the supervisor is given at its start.
 pub struct Setup {
     /// Where extensions are.
@@ -223,7 +226,7 @@ impl Supervisor {
         tracing::info!(
             extension = name,
             version = added.compiled.description.version,
-            params = added.params,
+            params = &added.params[..added.params.floor_char_boundary(PARAMS_SHOWN)],
             "extension added"
         );
         self.extensions.insert(place, added);

@@ -15,6 +15,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("socket_path", &[]),
     ("number", &[]),
     ("rules", &["number", "source::is_bound"]),
+    (
+        "doctor",
+        &[
+            "socket_path",
+            "source::BoundQueue",
+            "source::bound_queues",
+            "source::has_net_admin",
+        ],
+    ),
     ("params", &[]),
     ("completion", &[]),
     ("source", &["packet"]),
@@ -93,6 +102,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "client::Cli",
             "completion",
             "daemon",
+            "doctor",
             "number",
             "params",
             "rules",
@@ -117,8 +127,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("wasmtime_wasi_io", &["runtime"]),
     ("wit_component", &["runtime"]),
     ("wit_parser", &["runtime"]),
-    ("ipqext_protocol", &["control", "client"]),
-    ("serde_json", &["control", "client"]),
+    ("ipqext_protocol", &["control", "client", "doctor"]),
+    (
+        "serde_json",
+        &["control", "client", "doctor", "cli.rs", "cli/doctor.rs"],
+    ),
     (
         "clap",
         &["bin", "cli", "client", "completion", "rules/matching.rs"],

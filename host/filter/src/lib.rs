@@ -33,6 +33,7 @@
 
 mod eval;
 mod lexer;
+mod names;
 mod parser;
 
 use eval::Expr;

@@ -7,73 +7,13 @@ use ipqext_wire::{Network, protocol};
 use crate::FilterError;
 use crate::eval::{Comparison, Direction, Expr, Layer, Net, Number, Operator};
 use crate::lexer::{Placed, Token, split};
+use crate::names::{CONSTANTS, PROTOCOLS};
 
 /// How deep an expression may nest.
 const DEPTH_MAX: usize = 50;
 
 /// The protocols that have ports, in tcpdump's sense.
 const WITH_PORTS: &[u8] = &[protocol::TCP, protocol::UDP, protocol::SCTP];
-
-/// Names of protocols above IP (IANA, Protocol Numbers).
-const PROTOCOLS: [(&str, u8); 11] = [
-    ("icmp", protocol::ICMP),
-    ("igmp", 2),
-    ("tcp", protocol::TCP),
-    ("udp", protocol::UDP),
-    ("gre", 47),
-    ("esp", protocol::ESP),
-    ("ah", protocol::AH),
-    ("icmp6", protocol::ICMPV6),
-    ("ipv6-icmp", protocol::ICMPV6),
-    ("sctp", protocol::SCTP),
-    ("udplite", protocol::UDP_LITE),
-];
-
-/// Names of places and values in headers, as pcap-filter(7) has them.
-const CONSTANTS: [(&str, u32); 42] = [
-    ("icmptype", 0),
-    ("icmpcode", 1),
-    ("icmp-echoreply", 0),
-    ("icmp-unreach", 3),
-    ("icmp-sourcequench", 4),
-    ("icmp-redirect", 5),
-    ("icmp-echo", 8),
-    ("icmp-routeradvert", 9),
-    ("icmp-routersolicit", 10),
-    ("icmp-timxceed", 11),
-    ("icmp-paramprob", 12),
-    ("icmp-tstamp", 13),
-    ("icmp-tstampreply", 14),
-    ("icmp-ireq", 15),
-    ("icmp-ireqreply", 16),
-    ("icmp-maskreq", 17),
-    ("icmp-maskreply", 18),
-    ("icmp6type", 0),
-    ("icmp6code", 1),
-    ("icmp6-destinationunreach", 1),
-    ("icmp6-packettoobig", 2),
-    ("icmp6-timeexceeded", 3),
-    ("icmp6-parameterproblem", 4),
-    ("icmp6-echo", 128),
-    ("icmp6-echoreply", 129),
-    ("icmp6-multicastlistenerquery", 130),
-    ("icmp6-multicastlistenerreportv1", 131),
-    ("icmp6-multicastlistenerdone", 132),
-    ("icmp6-routersolicit", 133),
-    ("icmp6-routeradvert", 134),
-    ("icmp6-neighborsolicit", 135),
-    ("icmp6-neighboradvert", 136),
-    ("icmp6-redirect", 137),
-    ("tcpflags", 13),
-    ("tcp-fin", 0x01),
-    ("tcp-syn", 0x02),
-    ("tcp-rst", 0x04),
-    ("tcp-push", 0x08),
-    ("tcp-ack", 0x10),
-    ("tcp-urg", 0x20),
-    ("tcp-ece", 0x40),
-    ("tcp-cwr", 0x80),
-];
 
 pub(crate) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
     let tokens = split(text)?;

@@ -212,17 +212,15 @@ fn ours() -> Result<Vec<(Family, Found)>, RulesError> {
     Ok(all)
 }
 
-/// Reads a line of `iptables-save -c`: `[1:84] -A INPUT -p icmp ... -j NFQUEUE ...`.
+/// Reads a line of `iptables-save -c`: `[1:84] -A INPUT -p icmp ... -j NFQUEUE ...`. The
+/// comment alone decides: who helps a rule of ours, as by a mark, can give it ours.
 fn found(line: &str) -> Option<Found> {
     let (counters, rule) = line.split_once(' ')?;
     let words = shlex::split(rule)?;
     let (append, spec) = words.split_first()?;
     let comment = spec.windows(2).find(|pair| pair[0] == "--comment")?;
     let comment = Comment::parse(&comment[1])?;
-    let is_queue = spec
-        .windows(2)
-        .any(|pair| pair[0] == "-j" && pair[1] == "NFQUEUE");
-    (append == "-A" && is_queue).then(|| Found {
+    (append == "-A").then(|| Found {
         comment,
         counters: counters.to_owned(),
         spec: spec.to_vec(),
@@ -311,7 +309,7 @@ mod tests {
             :INPUT ACCEPT [0:0]\n\
             [3:252] -A INPUT -p icmp -m comment --comment \"ipqext queue=0 run=5:77\" -j NFQUEUE --queue-num 0 --queue-bypass\n\
             [0:0] -A INPUT -p udp -m comment --comment \"not ipqext queue=0\" -j NFQUEUE --queue-num 0\n\
-            [0:0] -A INPUT -p udp -m comment --comment \"ipqext queue=0\" -j ACCEPT\n\
+            [0:0] -A INPUT -p udp -m comment --comment \"ipqext\" -j ACCEPT\n\
             [0:0] -A INPUT -p udp -j NFQUEUE --queue-num 0\n\
             COMMIT\n";
         let found: Vec<Found> = saved.lines().filter_map(found).collect();

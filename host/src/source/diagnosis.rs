@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::RawFd;
 
-use super::OpenError;
+use super::{BoundQueue, OpenError};
 
 /// Bit of CAP_NET_ADMIN in the capability sets of `/proc/PID/status`
 /// (`<linux/capability.h>`).
@@ -18,6 +18,10 @@ const NETLINK_NETFILTER: &str = "12";
 /// (`net/netfilter/nfnetlink_queue.c`, `seq_show`).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct QueueLine {
+    /// The queue's number.
+    queue: u16,
+    /// How many packets wait.
+    waiting: u64,
     /// The netlink port of the socket that has the queue.
     pub(super) port: u32,
     /// Packets refused because the queue was full.
@@ -34,11 +38,17 @@ impl QueueLine {
     }
 
     fn parse(lines: &str, queue: u16) -> Option<Self> {
-        lines.lines().find_map(|line| {
+        Self::all(lines).find(|line| line.queue == queue)
+    }
+
+    fn all(lines: &str) -> impl Iterator<Item = Self> {
+        lines.lines().filter_map(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let number = |place: usize| fields.get(place)?.parse::<u64>().ok();
-            (number(0)? == u64::from(queue)).then_some(Self {
+            Some(Self {
+                queue: number(0)?.try_into().ok()?,
                 port: number(1)?.try_into().ok()?,
+                waiting: number(2)?,
                 queue_dropped: number(5)?,
                 user_dropped: number(6)?,
             })
@@ -53,6 +63,19 @@ fn queue_lines() -> Option<String> {
 /// Whether a queue is bound; `None` if the file cannot be read.
 pub(super) fn is_bound(queue: u16) -> Option<bool> {
     Some(QueueLine::parse(&queue_lines()?, queue).is_some())
+}
+
+/// All bound queues with their owners; `None` if the file cannot be read.
+pub(super) fn bound_queues() -> Option<Vec<BoundQueue>> {
+    let lines = queue_lines()?;
+    let queues = QueueLine::all(&lines).map(|line| BoundQueue {
+        queue: line.queue,
+        owner: owner_of(line.queue),
+        waiting: line.waiting,
+        queue_dropped: line.queue_dropped,
+        user_dropped: line.user_dropped,
+    });
+    Some(queues.collect())
 }
 
 /// The kernel says EPERM both to who may not bind at all and to who comes second.
@@ -73,7 +96,8 @@ pub(super) fn explain_bind(queue: u16, error: io::Error) -> OpenError {
     OpenError::Taken { queue, owner }
 }
 
-fn has_net_admin() -> bool {
+/// Whether this process may bind queues.
+pub(super) fn has_net_admin() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
         .lines()
@@ -146,6 +170,8 @@ mod tests {
         let lines = "    0   1200     0 2 65535     0     0       17  1\n\
                      5   1234    10 2 65535     3     4       99  1\n";
         let line = QueueLine {
+            queue: 5,
+            waiting: 10,
             port: 1234,
             queue_dropped: 3,
             user_dropped: 4,

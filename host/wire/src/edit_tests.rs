@@ -4,6 +4,9 @@ use etherparse::{NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
 use proptest::prelude::*;
 
 use super::*;
+use crate::change::addresses;
+use crate::checksum::Sum;
+use crate::layout::{Layout, Network, protocol, u16_at};
 
 const TTL: usize = 8;
 const IPV4: usize = 20;

@@ -5,6 +5,7 @@
 //! - [`rewrite`]: changes bytes of a packet so that it stays one: lengths are set,
 //!   checksums repaired, and what cannot be right is refused.
 
+mod change;
 mod checksum;
 mod edit;
 mod layout;

@@ -3,6 +3,7 @@
 //! IPQEXT_REQUIRE_KERNEL_TESTS set, it fails.
 
 mod decides;
+mod doctor;
 mod edits;
 mod ends;
 mod guests;
