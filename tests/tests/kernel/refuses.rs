@@ -78,7 +78,10 @@ fn a_missing_directory_or_extension_is_named() {
     let output = run(&net, Path::new("/nonexistent/extensions"), &[]);
     refused(&output, &["--ext-dir", "/nonexistent/extensions"]);
     let output = run(&net, guests::shipped(), &["--start", "nothing"]);
-    refused(&output, &["--start nothing", "count, icmp-drop, template"]);
+    refused(
+        &output,
+        &["--start nothing", "there are count, dns-block, icmp-drop, "],
+    );
     let output = run(&net, guests::shipped(), &["--start", "icmp-drop=every=0"]);
     refused(&output, &["init refused", "every", "from 1"]);
     let output = run(&net, guests::hostile(), &["--start", "refuses-start"]);
