@@ -54,11 +54,12 @@ fn the_doctor_finds_rules_that_lose_packets_and_says_what_to_type() {
     }
     let (_, told) = doctor(&net, &["--json"]);
     let findings: Vec<serde_json::Value> = serde_json::from_str(&told).unwrap();
-    assert!(
-        findings
-            .iter()
-            .all(|finding| !finding["text"].as_str().unwrap().contains("without --queue-bypass"))
-    );
+    assert!(findings.iter().all(|finding| {
+        !finding["text"]
+            .as_str()
+            .unwrap()
+            .contains("without --queue-bypass")
+    }));
 
     // Who may not read the kernel's list of queues is not told who serves them.
     let list = net
