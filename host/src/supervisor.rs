@@ -168,7 +168,7 @@ impl Supervisor {
                 params,
                 position,
             } => self.add(&canonical(&name), params, position),
-            Command::Trace(filter) => Ok(Reply::Listening(self.crew.trace(filter))),
+            Command::Trace(filter) => Ok(Reply::Listening(self.crew.trace(filter)?)),
             Command::Explain(sample) => self.explain(sample),
             Command::Extension { name, action } => self.act(&canonical(&name), action),
             Command::Shutdown => Err(CommandError::ShuttingDown),

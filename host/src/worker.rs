@@ -55,8 +55,8 @@ pub enum Order {
     Call(StageId, Lifecycle, Sender<LifecycleAnswer>),
     /// The network devices have changed.
     Links(Arc<Links>),
-    /// Tell a client of packets.
-    Trace(Tap),
+    /// Tell a client of packets, and answer once that holds for the next one.
+    Trace(Tap, Sender<()>),
     /// Settle what waits, and end.
     Drain,
 }
@@ -137,9 +137,11 @@ impl Worker {
                     let _ = reply.send(stage.map(|stage| stage.lifecycle(call)));
                 }
                 Ok(Order::Links(links)) => self.links = links,
-                Ok(Order::Trace(tap)) => {
+                Ok(Order::Trace(tap, reply)) => {
                     self.taps.push(tap);
                     self.chain.keep_journal(true);
+                    // Whoever asked may have given up waiting.
+                    let _ = reply.send(());
                 }
                 Ok(Order::Drain) | Err(TryRecvError::Disconnected) => {
                     self.draining = true;

@@ -641,6 +641,48 @@ fn extensions_to_start_with_see_the_first_packet() {
 }
 
 #[test]
+fn packets_come_to_who_asked_for_them_between_answers() {
+    let daemon = Daemon::start_at(Place::new(), vec![start_up("icmp_drop", "every=2")], 0);
+    let mut client = daemon.client();
+    let refused = client.request("trace", json!({"filter": "icmp and port"}));
+    assert_eq!(refused["error"]["data"]["kind"], "invalid-filter");
+    assert_eq!(
+        result(&client.request("trace", json!({"filter": "icmp"}))),
+        Value::Null
+    );
+    daemon.push((0..2).map(ping));
+    daemon.settled(2);
+    let told = [client.read(), client.read()].map(|told| {
+        assert_eq!(
+            (&told["method"], &told["id"]),
+            (&json!("trace"), &Value::Null)
+        );
+        told["params"].clone()
+    });
+    let verdicts = told.each_ref().map(|told| &told["verdict"]);
+    assert_eq!(verdicts, ["accept", "drop"]);
+    assert_eq!(told[1]["by"], "icmp-drop");
+    let said = json!([{"extension": "icmp-drop", "verdict": "drop"}]);
+    assert_eq!(told[1]["said"], said);
+    assert_eq!(told[1]["packet"]["id"], 1);
+
+    // Another filter takes the place of the first, on the same connection.
+    let line = r#"{"jsonrpc":"2.0","id":9,"method":"trace","params":{"filter":"udp"}}"#;
+    assert_eq!(client.line(line)["id"], 9);
+    daemon.push((2..4).map(ping));
+    daemon.settled(2);
+    assert_eq!(
+        client.line(r#"{"jsonrpc":"2.0","id":10,"method":"reset","params":{"name":"icmp-drop"}}"#)
+            ["id"],
+        10
+    );
+    // Whatever was noted is told within a round, and nothing was.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let answer = client.line(r#"{"jsonrpc":"2.0","id":11,"method":"list"}"#);
+    assert_eq!(answer["id"], 11, "{answer}");
+}
+
+#[test]
 fn shutdown_settles_what_was_queued_then_answers() {
     let daemon = Daemon::start();
     let mut client = daemon.client();

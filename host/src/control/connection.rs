@@ -69,15 +69,15 @@ async fn converse(
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
-    let mut listeners: Vec<Listener> = Vec::new();
+    let mut listener: Option<Listener> = None;
     let mut round = interval(LISTENING_ROUND);
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let read = tokio::select! {
             read = read_line(&mut reader, &mut line) => read?,
             () = closed(&mut closing) => return Ok(()),
-            _ = round.tick(), if !listeners.is_empty() => {
-                let lines = waiting(&listeners)?;
+            _ = round.tick(), if listener.is_some() => {
+                let lines = waiting(listener.as_ref())?;
                 write(&mut writer, &lines).await?;
                 continue;
             }
@@ -89,13 +89,14 @@ async fn converse(
         }
         if !line.iter().all(u8::is_ascii_whitespace) {
             idle_since.set(None);
-            let Answer { response, listener } = answer(&line, events).await;
-            if let Some(response) = response {
+            let answer = answer(&line, events).await;
+            if let Some(response) = answer.response {
                 send(&mut writer, &response).await?;
             }
-            listeners.extend(listener);
+            // One that was there before ends.
+            listener = answer.listener.or(listener);
             // Who listens waits for packets.
-            idle_since.set(listeners.is_empty().then(Instant::now));
+            idle_since.set(listener.is_none().then(Instant::now));
         }
         line.clear();
     }
@@ -106,11 +107,11 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// The packets that wait for those who listen, a line each.
-fn waiting(listeners: &[Listener]) -> io::Result<Vec<u8>> {
+/// The packets that wait for who listens, a line each.
+fn waiting(listener: Option<&Listener>) -> io::Result<Vec<u8>> {
     let mut lines = Vec::new();
     let mut result = Ok(());
-    for listener in listeners {
+    if let Some(listener) = listener {
         listener.take(|record| {
             let notification = Notification {
                 jsonrpc: JSONRPC.to_owned(),

@@ -213,15 +213,21 @@ impl Crew {
         }
     }
 
-    /// Has all workers tell a client of the packets that the filter matches.
-    pub(super) fn trace(&self, filter: PacketFilter) -> Listener {
+    /// Has all workers tell a client of the packets that the filter matches, and waits
+    /// until each does.
+    pub(super) fn trace(&self, filter: PacketFilter) -> Result<Listener, CommandError> {
         let filter = Arc::new(filter);
         let mut listener = Listener::default();
+        let mut sent = Vec::with_capacity(self.members.len());
         for member in &self.members {
-            // A worker that has ended is reported by its own event.
-            let _ = member.order(Order::Trace(listener.tap(&filter)));
+            let (reply, answer) = channel();
+            member.order(Order::Trace(listener.tap(&filter), reply))?;
+            sent.push((member, answer));
         }
-        listener
+        for (member, answer) in sent {
+            member.answer(&answer, self.answer_timeout)?;
+        }
+        Ok(listener)
     }
 
     /// Has all workers settle what waits in their queues, and ends them. Gives
