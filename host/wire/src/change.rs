@@ -91,6 +91,10 @@ impl<'a> Change<'a> {
         if self.layout.is_fragment && self.differs(4, 6) {
             return Err(Invalid::Fragment("the identification"));
         }
+        // Of the fields that may change here, the one that it covers (RFC 4302, 3.3.3.1.1).
+        if self.layout.is_authenticated && self.differs(4, 6) {
+            return Err(Invalid::Protected("the authentication header"));
+        }
         self.take_fields(0, IPV4_FIELDS);
         self.check_addresses(12, 20)?;
         self.set_length(2, "the total length of IP", 0)?;
@@ -257,9 +261,13 @@ impl<'a> Change<'a> {
         let at = self.layout.transport;
         let field = at + field;
         if self.new.len() < field + 2 || self.old.len() < field + 2 {
-            // So short that it has none.
+            // So short that it has none; of a fragment it stands in the next one.
+            let addresses = addresses(self.layout.network);
+            let moved = self.differs(addresses.start, addresses.end);
             return if partial {
                 Err(Invalid::Partial)
+            } else if moved && self.layout.is_fragment {
+                Err(Invalid::Fragment("an address"))
             } else {
                 Ok(())
             };

@@ -429,6 +429,21 @@ fn of_a_fragment_only_what_is_there_can_change() {
     );
 }
 
+/// Its transport checksum, which covers the addresses, is not there to be repaired.
+#[test]
+fn a_first_fragment_without_its_checksum_keeps_its_addresses() {
+    let mut first = packet(Network::Ipv4, Above::Tcp, b"");
+    first.truncate(28);
+    first[3] = 28;
+    first[6] = 0x20;
+    let error = rewritten(&first, &[edit(15, 1, &[77])], false).unwrap_err();
+    assert_eq!(error, Invalid::Fragment("an address"));
+    assert!(rewritten(&first, &[edit(TTL, 1, &[7])], false).is_ok());
+    // Elsewhere a checksum covers no addresses.
+    first[9] = 89;
+    assert!(rewritten(&first, &[edit(15, 1, &[77])], false).is_ok());
+}
+
 #[test]
 fn what_protects_itself_is_left_alone() {
     let mut bytes = packet(Network::Ipv4, Above::Udp, b"payload and more of it");
@@ -454,7 +469,7 @@ fn what_protects_itself_is_left_alone() {
     guarded[9] = protocol::AH;
     guarded[20] = protocol::UDP;
     guarded[21] = 1;
-    for at in [15, 40] {
+    for at in [4, 15, 40] {
         let error = rewritten(&guarded, &[edit(at, 1, b"x")], false).unwrap_err();
         assert_eq!(error, Invalid::Protected("the authentication header"));
     }
