@@ -237,8 +237,8 @@ fn install_rules(config: &Config, queues: &[u16]) -> Result<Installed, RulesErro
         }
     }
     let installed = rules::install(&config.rules, Some(Owner::this()))?;
-    for rule in &config.rules {
-        tracing::info!(commands = rule.commands().join("; "), "rule installed");
+    for command in config.rules.iter().flat_map(Rule::commands) {
+        tracing::info!(command, "rule installed");
     }
     Ok(installed)
 }
