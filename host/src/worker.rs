@@ -209,16 +209,22 @@ impl Worker {
         let counters = &self.counters;
         counters.batches.add(1);
         counters.received.add(self.batch.len() as u64);
+        let (mut dropped, mut repeated, mut stopped, mut queued) = (0, 0, 0, 0);
         for entry in self.batch.entries() {
-            let counter = match entry.settlement() {
-                Settlement::Accept => &counters.accepted,
-                Settlement::Drop => &counters.dropped,
-                Settlement::Repeat => &counters.repeated,
-                Settlement::Stop => &counters.stopped,
-                Settlement::Queue(_) => &counters.queued,
-            };
-            counter.add(1);
+            match entry.settlement() {
+                Settlement::Accept => {}
+                Settlement::Drop => dropped += 1,
+                Settlement::Repeat => repeated += 1,
+                Settlement::Stop => stopped += 1,
+                Settlement::Queue(_) => queued += 1,
+            }
         }
+        let others = dropped + repeated + stopped + queued;
+        counters.accepted.add(self.batch.len() as u64 - others);
+        counters.dropped.add(dropped);
+        counters.repeated.add(repeated);
+        counters.stopped.add(stopped);
+        counters.queued.add(queued);
         self.source.settle(&self.batch)
     }
 
