@@ -55,6 +55,42 @@
 //! | write to the host's log | [`log`] |
 //! | test it without a host | `ipqext_sdk::test` |
 //!
+//! # Change packets
+//!
+//! An extension that declares which [`Edits`] it makes may change packets. Lengths and
+//! checksums follow by themselves, and the next extension sees the new bytes:
+//!
+//! ```
+//! use ipqext_sdk::prelude::*;
+//!
+//! /// Makes UDP shout.
+//! #[derive(Default)]
+//! struct Shout;
+//!
+//! impl Extension for Shout {
+//!     const NEEDS: Needs = Needs::whole().edits(Edits::Any);
+//!
+//!     fn proc(&mut self, packet: &mut Packet) -> Verdict {
+//!         if packet.udp().is_some()
+//!             && let Some(payload) = packet.payload()
+//!         {
+//!             let loud = [&payload.to_ascii_uppercase(), &b"!"[..]].concat();
+//!             // It has UDP: this cannot fail.
+//!             let _ = packet.set_udp_payload(&loud);
+//!         }
+//!         Verdict::Pass
+//!     }
+//! }
+//! #
+//! # use ipqext_sdk::test::{Kit, TestPacket};
+//! # fn main() -> Result<(), String> {
+//! # let quiet = TestPacket::udp("10.0.0.1:1", "10.0.0.2:2").payload(b"hello");
+//! # let loud = quiet.clone().payload(b"HELLO!").bytes();
+//! # assert_eq!(Kit::<Shout>::new()?.decide(quiet).edited, Some(loud));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What to keep in mind
 //!
 //! - Anything beyond the declared [`Needs`] is a fault. A panic is a fault too.
