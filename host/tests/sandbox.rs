@@ -22,7 +22,7 @@ use ipqext_tests::guests;
 use ipqext_tests::programs::PATIENCE;
 use proptest::prelude::*;
 
-use packets::{ping, udp};
+use packets::{packet, ping, udp};
 
 mod packets;
 
@@ -255,6 +255,7 @@ fn what_goes_beyond_the_declared_needs_is_a_fault() {
     for (name, kind, words) in [
         ("undeclared_drop", "ungranted", "the verdict drop without"),
         ("undeclared_mark", "ungranted", "mark bits 0x2 without"),
+        ("undeclared_edit", "ungranted", "edited headers of packet 0"),
         ("repeats", "invalid-decision", "come back for ever"),
     ] {
         let guest = Guest::hostile(name, "");
@@ -265,13 +266,34 @@ fn what_goes_beyond_the_declared_needs_is_a_fault() {
             batch
                 .entries()
                 .iter()
-                .all(|entry| entry.new_mark().is_none()),
+                .all(|entry| entry.new_mark().is_none() && !entry.is_altered()),
             "{name}"
         );
         assert_eq!(guest.counters.faults.get(), 1, "{name}");
         assert!(log.contains(&format!("kind=\"{kind}\"")), "{log}");
         assert!(log.contains(words), "{log}");
     }
+}
+
+#[test]
+fn what_an_extension_edits_comes_out_of_the_sandbox_with_its_checksum() {
+    let guest = Guest::hostile("edits", "icmp");
+    let counters = guest.counters.clone();
+    let mut chain = chain([guest.stage]);
+    let mut banana = ping(1).1;
+    banana.extend_from_slice(b"banana");
+    banana[3] += 6;
+    let batch = evaluated(&mut chain, [packet(1, banana), ping(2)]);
+    let entries = batch.entries();
+    let altered = batch.bytes_of(&entries[0].packet);
+    assert_eq!(&altered[28..], b"bbnbnb");
+    // The sum of the words grew by three: thrice a low byte by one.
+    assert_eq!(altered[22..24], [0xf7, 0xfc]);
+    assert_eq!(
+        [entries[0].is_altered(), entries[1].is_altered()],
+        [true, false]
+    );
+    assert_eq!(counters.edited.get(), 1);
 }
 
 #[test]
