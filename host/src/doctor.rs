@@ -253,17 +253,18 @@ fn of_editors(facts: &Facts, queue: &Queue, extensions: &[Extension], findings: 
         ));
     }
     let changes_addresses = |extension: &&&Extension| extension.needs.edits != "ip-fields";
-    let after_tracking = |saved: &Option<String>, program| {
-        saved.as_deref().is_some_and(|saved| {
-            queue_rules(program, saved).any(|rule| {
-                rule.is_after_conntrack() && rule.queues().any(|number| number == queue.queue)
-            })
-        })
-    };
-    let after_tracking =
-        after_tracking(&facts.rules_v4, "iptables") || after_tracking(&facts.rules_v6, "ip6tables");
+    let rules = [
+        ("iptables", &facts.rules_v4),
+        ("ip6tables", &facts.rules_v6),
+    ];
+    let rules = rules.into_iter().filter_map(|(program, saved)| {
+        let saved = saved.as_deref()?;
+        queue_rules(program, saved)
+            .filter(|rule| rule.queues().any(|number| number == queue.queue))
+            .find_map(|rule| rule.notrack())
+    });
     if facts.has_conntrack
-        && after_tracking
+        && let Some(notrack) = rules.into_iter().next()
         && let Some(editor) = editors.iter().find(changes_addresses)
     {
         findings.push(note(
@@ -272,11 +273,7 @@ fn of_editors(facts: &Facts, queue: &Queue, extensions: &[Extension], findings: 
                  know replies to what came out",
                 editor.name
             ),
-            Some(
-                "take the packets from tracking: iptables -t raw -A PREROUTING (the same match) \
-                 -j CT --notrack"
-                    .to_owned(),
-            ),
+            Some(format!("{notrack}  (to take the packets from tracking)")),
         ));
     }
 }

@@ -138,6 +138,8 @@ impl Worker {
                 }
                 Ok(Order::Links(links)) => self.links = links,
                 Ok(Order::Trace(tap, reply)) => {
+                    // Where no packets come nobody else forgets them.
+                    self.taps.retain(Tap::is_heard);
                     self.taps.push(tap);
                     self.chain.keep_journal(true);
                     // Whoever asked may have given up waiting.

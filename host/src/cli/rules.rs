@@ -1,7 +1,5 @@
 //! `ipqext-host rules`: the firewall rules that send packets to a queue.
 
-use std::io;
-
 use clap::Subcommand;
 
 use crate::rules::{self, Backend, Match, Rule, RulesError};
@@ -23,7 +21,11 @@ enum Action {
         backend: Backend,
     },
     /// Show the rules of ipqext, with the packets and bytes that they matched.
-    Show,
+    Show {
+        /// The tool that installed them.
+        #[arg(long, value_enum, default_value_t)]
+        backend: Backend,
+    },
     /// Print what `install` would do, and do nothing.
     Print(OneRule),
 }
@@ -46,7 +48,7 @@ pub(super) fn rules(rules: &Rules) -> Result<String, RulesError> {
     match &rules.action {
         Action::Install(one) => install(one),
         Action::Remove { backend } => remove(*backend),
-        Action::Show => show(),
+        Action::Show { backend } => show(*backend),
         Action::Print(one) => {
             let rule = Rule::new(&one.rule, 0)?;
             Ok(match one.backend {
@@ -57,27 +59,29 @@ pub(super) fn rules(rules: &Rules) -> Result<String, RulesError> {
     }
 }
 
-fn install(one: &OneRule) -> Result<String, RulesError> {
-    let rule = [Rule::new(&one.rule, 0)?];
-    let by_nft = || {
-        rules::apply_nft(&rules::nft_text(&rule))?;
-        Ok("installed by nft, in the table inet ipqext\n".to_owned())
-    };
-    if one.backend == Backend::Nft {
-        return by_nft();
-    }
-    match rules::install(&rule, None) {
-        Ok(installed) => Ok(match installed.keep() {
-            1 => "1 rule installed\n".to_owned(),
-            count => format!("{count} rules installed\n"),
-        }),
-        Err(error) if one.backend == Backend::Auto && is_missing(&error) => by_nft(),
-        Err(error) => Err(error),
+/// Whether it is nft's turn.
+fn is_by_nft(backend: Backend) -> bool {
+    match backend {
+        Backend::Auto => !rules::is_there(),
+        Backend::Iptables => false,
+        Backend::Nft => true,
     }
 }
 
+fn install(one: &OneRule) -> Result<String, RulesError> {
+    let rule = [Rule::new(&one.rule, 0)?];
+    if is_by_nft(one.backend) {
+        rules::apply_nft(&rules::nft_text(&rule))?;
+        return Ok("installed by nft, in the table inet ipqext\n".to_owned());
+    }
+    Ok(match rules::install(&rule, None)?.keep() {
+        1 => "1 rule installed\n".to_owned(),
+        count => format!("{count} rules installed\n"),
+    })
+}
+
 fn remove(backend: Backend) -> Result<String, RulesError> {
-    if backend == Backend::Nft {
+    if is_by_nft(backend) {
         // Adding it first makes deleting it harmless.
         rules::apply_nft("add table inet ipqext\ndelete table inet ipqext\n")?;
         return Ok("the table inet ipqext is gone\n".to_owned());
@@ -89,14 +93,13 @@ fn remove(backend: Backend) -> Result<String, RulesError> {
     })
 }
 
-fn show() -> Result<String, RulesError> {
+fn show(backend: Backend) -> Result<String, RulesError> {
+    if is_by_nft(backend) {
+        return rules::list_nft();
+    }
     let lines = rules::show()?;
     if lines.is_empty() {
         return Ok("no rules of ipqext are installed\n".to_owned());
     }
     Ok(lines.join("\n") + "\n")
-}
-
-fn is_missing(error: &RulesError) -> bool {
-    matches!(error, RulesError::NoTool { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }

@@ -23,6 +23,11 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often those who watch packets are told of them.
 const LISTENING_ROUND: Duration = Duration::from_millis(10);
 
+/// How many bytes of packets are written at a time, give or take a packet, and how many
+/// times before requests are looked at again.
+const PIECE_BYTES: usize = 64 << 10;
+const PIECES_A_ROUND: usize = 64;
+
 /// Since when a client has nothing to wait for; `None` while it waits for an answer.
 #[derive(Clone)]
 pub(super) struct IdleSince(Arc<Mutex<Option<Instant>>>);
@@ -77,8 +82,13 @@ async fn converse(
             read = read_line(&mut reader, &mut line) => read?,
             () = closed(&mut closing) => return Ok(()),
             _ = round.tick(), if listener.is_some() => {
-                let lines = waiting(listener.as_ref())?;
-                write(&mut writer, &lines).await?;
+                for _ in 0..PIECES_A_ROUND {
+                    let piece = waiting(listener.as_ref())?;
+                    write(&mut writer, &piece).await?;
+                    if piece.is_empty() {
+                        break;
+                    }
+                }
                 continue;
             }
         };
@@ -107,7 +117,8 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// The packets that wait for who listens, a line each.
+/// Packets that wait for who listens, a line each: a piece of them, so that who reads
+/// slowly has time for each.
 fn waiting(listener: Option<&Listener>) -> io::Result<Vec<u8>> {
     let mut lines = Vec::new();
     let mut result = Ok(());
@@ -122,6 +133,7 @@ fn waiting(listener: Option<&Listener>) -> io::Result<Vec<u8>> {
                 result = Err(error);
             }
             lines.push(b'\n');
+            lines.len() < PIECE_BYTES
         });
     }
     result?;

@@ -63,11 +63,18 @@ impl QueueRule {
         }
     }
 
-    /// Whether conntrack has seen its packets: it comes after the table raw, where
-    /// packets come in and are made (`NF_IP_PRI_CONNTRACK` in `<linux/netfilter_ipv4.h>`).
-    pub(super) fn is_after_conntrack(&self) -> bool {
-        let chain = self.spec.first().map(String::as_str);
-        self.table != "raw" && matches!(chain, Some("PREROUTING" | "OUTPUT"))
+    /// What keeps its packets from conntrack, which otherwise has seen them: it comes
+    /// after the table raw, where packets come in and are made (`NF_IP_PRI_CONNTRACK` in
+    /// `<linux/netfilter_ipv4.h>`). `None` if it has not.
+    pub(super) fn notrack(&self) -> Option<String> {
+        let hook = match self.spec.first().map(String::as_str) {
+            Some("OUTPUT") => "OUTPUT",
+            _ => "PREROUTING",
+        };
+        (self.table != "raw").then(|| {
+            let program = self.program;
+            format!("{program} -t raw -A {hook} (the same match) -j CT --notrack")
+        })
     }
 
     /// The command line that does that with it.

@@ -182,11 +182,16 @@ fn extensions_that_edit_are_told_of_what_they_cannot() {
     };
     assert!(with("ip-fields", "mangle", "INPUT").contains("ip link set lo mtu 1500"));
     assert!(!with("none", "mangle", "OUTPUT").contains("edits"));
-    assert!(with("headers", "mangle", "PREROUTING").contains("-j CT --notrack"));
+    for (chain, raw) in [
+        ("PREROUTING", "iptables -t raw -A PREROUTING"),
+        ("FORWARD", "iptables -t raw -A PREROUTING"),
+        ("OUTPUT", "iptables -t raw -A OUTPUT"),
+    ] {
+        assert!(with("headers", "mangle", chain).contains(raw), "{chain}");
+    }
     for (edits, table, chain) in [
         ("ip-fields", "mangle", "PREROUTING"),
         ("headers", "raw", "PREROUTING"),
-        ("headers", "mangle", "INPUT"),
     ] {
         assert!(
             !with(edits, table, chain).contains("notrack"),

@@ -141,6 +141,13 @@ impl Drop for Installed {
     }
 }
 
+/// Whether the tools are there.
+pub fn is_there() -> bool {
+    let mut iptables = Command::new("iptables-save");
+    iptables.arg("--version").stdin(Stdio::null());
+    iptables.output().is_ok()
+}
+
 /// Removes all rules of ours, and says how many there were.
 ///
 /// # Errors
@@ -218,8 +225,9 @@ fn found(line: &str) -> Option<Found> {
     let (counters, rule) = line.split_once(' ')?;
     let words = shlex::split(rule)?;
     let (append, spec) = words.split_first()?;
-    let comment = spec.windows(2).find(|pair| pair[0] == "--comment")?;
-    let comment = Comment::parse(&comment[1])?;
+    // An operator's match may have a comment of its own; ours comes last.
+    let mut comments = spec.windows(2).rev().filter(|pair| pair[0] == "--comment");
+    let comment = comments.find_map(|pair| Comment::parse(&pair[1]))?;
     (append == "-A").then(|| Found {
         comment,
         counters: counters.to_owned(),
@@ -311,9 +319,11 @@ mod tests {
             [0:0] -A INPUT -p udp -m comment --comment \"not ipqext queue=0\" -j NFQUEUE --queue-num 0\n\
             [0:0] -A INPUT -p udp -m comment --comment \"ipqext\" -j ACCEPT\n\
             [0:0] -A INPUT -p udp -j NFQUEUE --queue-num 0\n\
+            [1:2] -A INPUT -m comment --comment mine -m comment --comment \"ipqext queue=4\" -j NFQUEUE --queue-num 4\n\
             COMMIT\n";
         let found: Vec<Found> = saved.lines().filter_map(found).collect();
-        assert_eq!(found.len(), 1);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1].comment.to_string(), "ipqext queue=4");
         assert_eq!(found[0].counters, "[3:252]");
         assert_eq!(found[0].comment.to_string(), "ipqext queue=0 run=5:77");
         assert_eq!(found[0].spec[..3], ["INPUT", "-p", "icmp"]);

@@ -140,6 +140,28 @@ pub fn apply(text: &str) -> Result<(), RulesError> {
     })
 }
 
+/// The table as `nft` shows it.
+///
+/// # Errors
+/// It is missing or refuses, as where there is no such table.
+pub fn list() -> Result<String, RulesError> {
+    let mut nft = Command::new("nft");
+    nft.args(["list", "table", "inet", "ipqext"])
+        .stdin(Stdio::null());
+    let output = nft.output().map_err(|source| RulesError::NoTool {
+        program: "nft",
+        source,
+    })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(RulesError::Refused {
+        command: "nft list table inet ipqext".to_owned(),
+        message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        hint: "if there is no such table, no rules of ipqext are installed",
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -55,14 +55,16 @@ impl Listener {
         }
     }
 
-    /// Takes the records that wait, at most so many as one worker may have waiting for
-    /// each worker.
-    pub fn take(&self, mut each: impl FnMut(&Record)) {
+    /// Takes the records that wait, for as long as more are wanted.
+    pub fn take(&self, mut more: impl FnMut(&Record) -> bool) {
         for ear in &self.ears {
-            for record in ear.full.try_iter().take(RECORDS) {
-                each(&record);
+            for record in ear.full.try_iter() {
+                let go_on = more(&record);
                 // There is room for it: it came from there.
                 let _ = ear.free.try_send(record);
+                if !go_on {
+                    return;
+                }
             }
         }
     }
@@ -74,6 +76,11 @@ impl Listener {
 }
 
 impl Tap {
+    /// Whether the client is still there.
+    pub fn is_heard(&self) -> bool {
+        self.lost.strong_count() > 0
+    }
+
     /// Notes the packets of a batch that the filter matches, or counts them as lost
     /// where the client was too slow. False once the client has gone.
     pub fn offer(&self, queue: u16, links: &Arc<Links>, batch: &Batch, chain: &Chain) -> bool {
@@ -133,7 +140,10 @@ mod tests {
 
     fn taken(listener: &Listener) -> Vec<u32> {
         let mut ids = Vec::new();
-        listener.take(|record| ids.push(record.came.id));
+        listener.take(|record| {
+            ids.push(record.came.id);
+            true
+        });
         ids
     }
 
@@ -168,7 +178,9 @@ mod tests {
         let mut listener = Listener::default();
         let tap = listener.tap(&Arc::new(PacketFilter::parse("udp").unwrap()));
         assert!(offered(&tap, 1..2));
+        assert!(tap.is_heard());
         drop(listener);
+        assert!(!tap.is_heard());
         assert!(!offered(&tap, 2..3));
     }
 }

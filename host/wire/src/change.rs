@@ -127,7 +127,7 @@ impl<'a> Change<'a> {
             return Err(Invalid::Protected("the authentication header"));
         }
         if self.layout.is_source_routed {
-            return Err(Invalid::Structure("an address beside a routing header"));
+            return Err(Invalid::Structure("an address beside a source route"));
         }
         Ok(())
     }

@@ -66,8 +66,9 @@ pub struct Layout {
     pub is_later_fragment: bool,
     /// Whether an authentication header (RFC 4302) covers it.
     pub is_authenticated: bool,
-    /// Whether a routing header of IPv6 still has it visit another place than its
-    /// destination address, so that this is not the one in the pseudo-header.
+    /// Whether a routing header of IPv6, or a source route of IPv4, still has it visit
+    /// another place than its destination address, so that this is not the one in the
+    /// pseudo-header.
     pub is_source_routed: bool,
 }
 
@@ -97,7 +98,7 @@ impl Layout {
             is_fragment: fragment & 0x3fff != 0,
             is_later_fragment: fragment & 0x1fff != 0,
             is_authenticated: false,
-            is_source_routed: false,
+            is_source_routed: has_way_to_go(&bytes[IPV4_HEADER..header]),
         };
         Some(layout.behind_extensions(bytes, |number| number == protocol::AH))
     }
@@ -236,6 +237,36 @@ impl Layout {
         };
         above.get(header..)
     }
+}
+
+/// Whether there is a source route among the options of IPv4 that is not at its end: its
+/// pointer counts from the option's first byte, as 1 (RFC 791, section 3.1).
+fn has_way_to_go(options: &[u8]) -> bool {
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const LOOSE_SOURCE_ROUTE: u8 = 131;
+    const STRICT_SOURCE_ROUTE: u8 = 137;
+    let mut rest = options;
+    while let [kind, behind @ ..] = rest {
+        match *kind {
+            END => return false,
+            NO_OPERATION => rest = behind,
+            LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE => {
+                let [length, pointer, ..] = behind else {
+                    return false;
+                };
+                return pointer <= length;
+            }
+            _ => {
+                let length = behind.first().map_or(0, |length| usize::from(*length));
+                match rest.get(length..) {
+                    Some(next) if length >= 2 => rest = next,
+                    _ => return false,
+                }
+            }
+        }
+    }
+    false
 }
 
 /// The end of the packet by the length that it declares; one that has no room for

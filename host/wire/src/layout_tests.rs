@@ -65,6 +65,28 @@ fn a_routing_header_with_segments_left_is_told() {
 }
 
 #[test]
+fn a_source_route_with_a_way_to_go_is_told() {
+    let with = |options: &[u8]| {
+        let mut bytes = ipv4(protocol::UDP, &[0; 20]);
+        bytes[0] = 0x45 + options.len() as u8 / 4;
+        bytes[20..20 + options.len()].copy_from_slice(options);
+        Layout::of(&bytes).unwrap().is_source_routed
+    };
+    assert!(with(&[1, 131, 7, 4, 10, 0, 0, 9]));
+    assert!(
+        with(&[7, 3, 4, 1, 137, 7, 4, 10, 0, 0, 9, 0]),
+        "behind another option"
+    );
+    assert!(!with(&[1, 131, 7, 8, 10, 0, 0, 9]), "at its end");
+    assert!(
+        !with(&[0, 131, 7, 4, 10, 0, 0, 9]),
+        "behind the end of options"
+    );
+    assert!(!with(&[7, 0, 131, 7]), "an option without length");
+    assert!(!with(&[]));
+}
+
+#[test]
 fn a_header_that_is_cut_off_hides_what_follows() {
     let layout = Layout::of(&ipv6(protocol::HOP_BY_HOP, &[protocol::UDP, 9])).unwrap();
     assert_eq!(layout.protocol, None);

@@ -66,7 +66,7 @@ fn rules_that_are_installed_and_removed_leave_no_trace() {
     let forward =
         "install --hook forward -p tcp -d 10.0.0.2 --dport 80:90,443 --queue 3:5 --mark 0x10/0xf0";
     assert_eq!(done(&net, forward), "1 rule installed\n");
-    let raw = "install --hook output -p udp --match '-m length --length 100:200' --family ipv4 --no-bypass";
+    let raw = "install --hook output -p udp --match '-m length --length 100:200 -m comment --comment mine' --family ipv4 --no-bypass";
     assert_eq!(done(&net, raw), "1 rule installed\n");
     assert_ne!(saved(&net), before);
 
