@@ -154,14 +154,17 @@ impl<'a> Parser<'a> {
         }
         let direction = self.direction();
         let kind = self.kind();
-        if protocol.is_some() && direction.is_none() && kind.is_none() {
+        if let Some(qualifier) = protocol
+            && direction.is_none()
+            && kind.is_none()
+        {
             // A number of the protocol's bytes, with a mistake further on.
             if number.0 > self.next {
                 return Err(number.1);
             }
             if !self.at_value() {
                 self.last = None;
-                return Ok(alone(protocol));
+                return Ok(alone(qualifier));
             }
         }
         let given = protocol.is_some() || direction.is_some() || kind.is_some();
@@ -549,18 +552,17 @@ impl<'a> Parser<'a> {
 }
 
 /// A protocol on its own. ICMP belongs to one version of IP each.
-fn alone(qualifier: Option<Qualifier>) -> Expr {
+fn alone(qualifier: Qualifier) -> Expr {
     match qualifier {
-        Some(Qualifier::Version(version)) => Expr::Version(version),
-        Some(Qualifier::Above(number)) => Expr::Protocol(
-            match number {
+        Qualifier::Version(version) => Expr::Version(version),
+        Qualifier::Above(number) => {
+            let version = match number {
                 protocol::ICMP => Some(Network::Ipv4),
                 protocol::ICMPV6 => Some(Network::Ipv6),
                 _ => None,
-            },
-            number,
-        ),
-        None => unreachable!("the caller has one"),
+            };
+            Expr::Protocol(version, number)
+        }
     }
 }
 

@@ -1,0 +1,249 @@
+//! What an operator's command does with an extension.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Supervisor;
+use super::extension::{Extension, Life};
+use crate::chain::{Lifecycle, Stage, StageId};
+use crate::event::{Action, CommandError, GrantChange, Reply};
+use crate::packet::Group;
+use crate::registry::canonical;
+use crate::runtime::{Compiled, Context, Instance};
+use crate::telemetry::{LogLevel, StageCounters, Verbosity};
+
+/// How many bytes of an extension's parameters are logged: they may be a file of rules.
+const PARAMS_SHOWN: usize = 200;
+
+impl Supervisor {
+    /// Does something with an extension.
+    pub(super) fn act(&mut self, name: &str, action: Action) -> Result<Reply, CommandError> {
+        match action {
+            Action::Help => self.help(name),
+            Action::Delete => self.delete(self.place_of(name)?),
+            Action::Group(group) => self.group(self.place_of(name)?, group),
+            Action::Start => self.start(self.place_of(name)?),
+            Action::Stop => self.stop(self.place_of(name)?),
+            Action::Reset => self.reset(self.place_of(name)?),
+            Action::Info => self.info(self.place_of(name)?),
+            Action::Move(position) => self.reorder(self.place_of(name)?, position),
+            Action::Grant(change) => self.grant(self.place_of(name)?, change),
+            Action::Log(verbosity) => self.log(self.place_of(name)?, verbosity),
+        }
+    }
+
+    /// Loads and initialises an extension.
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        params: String,
+        position: Option<usize>,
+    ) -> Result<Reply, CommandError> {
+        if self.place_of(name).is_ok() {
+            return Err(CommandError::AlreadyAdded(name.to_owned()));
+        }
+        let end = self.extensions.len() + 1;
+        let place = place(position.unwrap_or(end), end)?;
+        let (file, compiled) = self.load(name)?;
+        let compiled = Arc::new(compiled);
+        let id = StageId(self.next_id);
+        let log = LogLevel::default();
+        let stages = (0..self.workers).map(|worker| {
+            let counters = Arc::<StageCounters>::default();
+            let context = Context {
+                params: params.clone(),
+                worker,
+                workers: self.workers,
+                seed: getrandom::u64().unwrap_or(u64::from(worker)),
+                log: log.clone(),
+            };
+            let filter = Instance::new(compiled.clone(), context, self.links.clone())
+                .map_err(|error| CommandError::lifecycle(name, "init", error))?;
+            let needs = compiled.description.needs;
+            let stage = Stage::new(id, name.into(), needs, Box::new(filter), counters.clone());
+            Ok((stage, counters))
+        });
+        let stages: Vec<_> = stages.collect::<Result<_, CommandError>>()?;
+        self.next_id += 1;
+        let added = Extension::new(id, file, params, compiled, log, stages);
+        tracing::info!(
+            extension = name,
+            version = added.compiled.description.version,
+            params = &added.params[..added.params.floor_char_boundary(PARAMS_SHOWN)],
+            "extension added"
+        );
+        self.extensions.insert(place, added);
+        Ok(self.report(place))
+    }
+
+    fn load(&self, name: &str) -> Result<(PathBuf, Compiled), CommandError> {
+        let file = self.registry.find(name)?;
+        let wasm = self.registry.read(&file)?;
+        let mut compiled = match self.runtime.compile(&wasm) {
+            Ok(compiled) => compiled,
+            Err(source) => return Err(CommandError::Invalid { file, source }),
+        };
+        // From here on all that ask for it by name find it.
+        compiled.description.name = canonical(&compiled.description.name);
+        if compiled.description.name != name {
+            return Err(CommandError::OtherName {
+                file,
+                wanted: name.to_owned(),
+                found: compiled.description.name,
+            });
+        }
+        Ok((file, compiled))
+    }
+
+    fn start(&mut self, place: usize) -> Result<Reply, CommandError> {
+        let extension = &mut self.extensions[place];
+        if extension.life != Life::Started {
+            let before = extension.life;
+            extension.start_idle()?;
+            extension.life = Life::Started;
+            if let Err(error) = self.publish(place) {
+                self.withdraw(place, before, &error);
+                return Err(error);
+            }
+            tracing::info!(
+                extension = self.extensions[place].name(),
+                generation = self.generation,
+                "extension started"
+            );
+        }
+        Ok(self.report(place))
+    }
+
+    /// Takes a start back that a queue refused, also from workers that adopted it.
+    fn withdraw(&mut self, place: usize, before: Life, error: &CommandError) {
+        if !matches!(error, CommandError::QueueRefused { .. }) {
+            return;
+        }
+        self.extensions[place].life = before;
+        let withdrawn = self.publish(place);
+        let stopped = self.extensions[place].call_idle("stop", Lifecycle::Stop);
+        for error in [withdrawn.err(), stopped.err()].into_iter().flatten() {
+            tracing::warn!(error = %error, "while a refused start was taken back");
+        }
+    }
+
+    fn stop(&mut self, place: usize) -> Result<Reply, CommandError> {
+        if self.extensions[place].life == Life::Started {
+            self.extensions[place].life = Life::Stopped;
+            self.publish(place)?;
+            let extension = &mut self.extensions[place];
+            tracing::info!(
+                extension = extension.name(),
+                generation = self.generation,
+                "extension stopped"
+            );
+            extension.call_idle("stop", Lifecycle::Stop)?;
+        }
+        Ok(self.report(place))
+    }
+
+    fn delete(&mut self, place: usize) -> Result<Reply, CommandError> {
+        if let Err(error) = self.stop(place) {
+            tracing::warn!(error = %error, "extension is to be deleted all the same");
+        }
+        // What may still be called must stay in sight.
+        self.extensions[place].check_home()?;
+        let mut extension = self.extensions.remove(place);
+        if let Err(error) = extension.call_idle("fini", Lifecycle::Fini) {
+            tracing::warn!(error = %error, "extension is deleted all the same");
+        }
+        tracing::info!(extension = extension.name(), "extension deleted");
+        Ok(Reply::Done)
+    }
+
+    fn group(&mut self, place: usize, group: Group) -> Result<Reply, CommandError> {
+        self.extensions[place].group = group;
+        self.publish_if_started(place)?;
+        Ok(self.report(place))
+    }
+
+    fn reorder(&mut self, from: usize, position: usize) -> Result<Reply, CommandError> {
+        let to = place(position, self.extensions.len())?;
+        if from != to {
+            let extension = self.extensions.remove(from);
+            self.extensions.insert(to, extension);
+            self.publish_if_started(to)?;
+        }
+        Ok(self.report(to))
+    }
+
+    fn grant(&mut self, place: usize, change: GrantChange) -> Result<Reply, CommandError> {
+        let extension = &mut self.extensions[place];
+        extension.check_declared(change)?;
+        let grant = &mut extension.grant;
+        grant.verdicts = change.verdicts.unwrap_or(grant.verdicts);
+        grant.mark_mask = change.mark_mask.unwrap_or(grant.mark_mask);
+        tracing::info!(
+            extension = extension.name(),
+            verdicts = extension.grant.verdicts.names().join(","),
+            mark_mask = extension.grant.mark_mask,
+            "extension granted"
+        );
+        self.publish_if_started(place)?;
+        Ok(self.report(place))
+    }
+
+    fn log(&mut self, place: usize, verbosity: Verbosity) -> Result<Reply, CommandError> {
+        self.extensions[place].log.set(verbosity);
+        Ok(self.report(place))
+    }
+
+    fn publish_if_started(&mut self, changed: usize) -> Result<(), CommandError> {
+        match self.extensions[changed].life {
+            Life::Started => self.publish(changed),
+            Life::Added | Life::Stopped => Ok(()),
+        }
+    }
+
+    fn reset(&mut self, place: usize) -> Result<Reply, CommandError> {
+        self.ask(place, "reset", Lifecycle::Reset)?;
+        Ok(self.report(place))
+    }
+
+    fn info(&mut self, place: usize) -> Result<Reply, CommandError> {
+        let texts = self.ask(place, "info", Lifecycle::Info)?;
+        let name = self.extensions[place].name().to_owned();
+        Ok(Reply::Texts { name, texts })
+    }
+
+    fn help(&mut self, name: &str) -> Result<Reply, CommandError> {
+        let help = match self.place_of(name) {
+            Ok(place) => self.extensions[place].compiled.help(),
+            Err(_) => self.load(name)?.1.help(),
+        };
+        let text = help.map_err(|fault| CommandError::lifecycle(name, "help", fault.into()))?;
+        Ok(Reply::Texts {
+            name: name.to_owned(),
+            texts: vec![text],
+        })
+    }
+
+    /// Makes a lifecycle call on every instance, wherever it is.
+    fn ask(
+        &mut self,
+        place: usize,
+        name: &'static str,
+        call: Lifecycle,
+    ) -> Result<Vec<Option<String>>, CommandError> {
+        let extension = &mut self.extensions[place];
+        if extension.life != Life::Started || self.crew.is_empty() {
+            return extension.call_idle(name, call);
+        }
+        let answers = self.crew.call(extension.id, call)?;
+        let texts = answers.into_iter().map(|answer| {
+            answer.map_err(|error| CommandError::lifecycle(extension.name(), name, error))
+        });
+        texts.collect()
+    }
+}
+
+/// The place, from 0, of a position, which counts from 1 to `last`.
+fn place(position: usize, last: usize) -> Result<usize, CommandError> {
+    let place = position.checked_sub(1).filter(|place| *place < last);
+    place.ok_or(CommandError::NoPosition { position, last })
+}
