@@ -19,7 +19,6 @@ use crate::socket_path;
 
 mod capture;
 mod explain;
-mod hexadecimal;
 mod pcapng;
 mod render;
 mod said;

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub mod hexadecimal;
 pub mod trace;
 
 /// The value of `jsonrpc` in every request and response.

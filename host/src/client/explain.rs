@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use ipqext_protocol::Command;
 use ipqext_protocol::trace::{Explain as Request, Traced};
+use ipqext_protocol::{Command, hexadecimal};
 
 use super::summary::Summary;
-use super::{ClientError, capture, hexadecimal, render, said};
+use super::{ClientError, capture, render, said};
 use crate::number::number;
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub(super) struct Explain {
 /// The packet cannot be read.
 pub(super) fn request(explain: Explain) -> Result<Command, ClientError> {
     let bytes = match &explain.pcap {
-        Some(path) => hexadecimal::text(&capture::packet(path, explain.number)?),
+        Some(path) => hexadecimal::encode(&capture::packet(path, explain.number)?),
         None => {
             let mut text = explain.bytes.concat();
             if text == "-" {
@@ -78,7 +78,7 @@ pub(super) fn request(explain: Explain) -> Result<Command, ClientError> {
 /// The answer for people.
 pub(super) fn render(traced: &Traced) -> String {
     let packet = &traced.packet;
-    let bytes = hexadecimal::bytes(&packet.bytes);
+    let bytes = hexadecimal::decode(&packet.bytes).unwrap_or_default();
     let summary = Summary {
         bytes: &bytes,
         length: packet.length,
@@ -92,7 +92,7 @@ pub(super) fn render(traced: &Traced) -> String {
         text.push_str("  no started extension has it in its group\n");
     }
     if let Some(altered) = &packet.altered {
-        let bytes = hexadecimal::bytes(altered);
+        let bytes = hexadecimal::decode(altered).unwrap_or_default();
         let length = bytes.len() as u32;
         let summary = Summary {
             bytes: &bytes,

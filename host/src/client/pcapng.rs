@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use ipqext_protocol::hexadecimal;
 use ipqext_protocol::trace::Traced;
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
@@ -13,7 +14,6 @@ use pcap_file::pcapng::blocks::interface_description::{
 };
 use pcap_file::{DataLink, PcapError};
 
-use super::hexadecimal::bytes;
 use super::said;
 
 /// `if_tsresol`: nanoseconds.
@@ -45,11 +45,11 @@ impl<W: Write> Capture<W> {
         // Those that were missed since the packet before.
         let lost = traced.lost.saturating_sub(self.lost);
         self.lost = traced.lost;
-        let came = bytes(&packet.bytes);
+        let came = bytes(&packet.bytes)?;
         match &packet.altered {
             None => self.block(traced, &came, packet.length, told, lost)?,
             Some(altered) => {
-                let altered = bytes(altered);
+                let altered = bytes(altered)?;
                 let length = altered.len() as u32;
                 self.block(
                     traced,
@@ -114,6 +114,11 @@ impl<W: Write> Capture<W> {
         self.devices.push(name.to_owned());
         Ok(self.devices.len() as u32 - 1)
     }
+}
+
+fn bytes(text: &str) -> io::Result<Vec<u8>> {
+    let garbled = |_| io::Error::other("the daemon told of a packet that is no hexadecimal");
+    hexadecimal::decode(text).map_err(garbled)
 }
 
 fn io_error(error: PcapError) -> io::Error {

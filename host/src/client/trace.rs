@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ipqext_protocol::trace::{Notification, Traced};
-use ipqext_protocol::{Request, Response};
+use ipqext_protocol::{Request, Response, hexadecimal};
 
 use super::pcapng::Capture;
 use super::summary::Summary;
-use super::{ClientError, hexadecimal, render, said};
+use super::{ClientError, render, said};
 
 /// How often it says that packets were missed.
 const LOST_PAUSE: Duration = Duration::from_secs(1);
@@ -159,7 +159,7 @@ fn line(traced: &Traced) -> String {
         (None, Some(to)) => format!(">{to}"),
         (None, None) => "-".to_owned(),
     };
-    let bytes = hexadecimal::bytes(&packet.bytes);
+    let bytes = hexadecimal::decode(&packet.bytes).unwrap_or_default();
     let summary = Summary {
         bytes: &bytes,
         length: packet.length,

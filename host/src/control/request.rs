@@ -1,6 +1,7 @@
 //! From a line to a command.
 
 use ipqext_filter::{FilterError, PacketFilter};
+use ipqext_protocol::hexadecimal::{self, NoBytes};
 use ipqext_protocol::trace::Explain;
 use ipqext_protocol::{self as protocol, JSONRPC, code};
 use serde_json::{Map, Value, json};
@@ -88,15 +89,22 @@ fn command(mut object: Map<String, Value>) -> Result<Command, Complaint> {
         return Err((code::METHOD_NOT_FOUND, "unknown-method", message));
     }
     let invalid = |message: String| (code::INVALID_PARAMS, "invalid-params", message);
-    let request = match object.remove("params") {
-        None => json!({ "method": method }),
-        // To a method without parameters, none are the same as an empty object.
-        Some(Value::Object(params)) if params.is_empty() => json!({ "method": method }),
-        Some(Value::Object(params)) => json!({ "method": method, "params": params }),
+    let params = match object.remove("params") {
+        None => Map::new(),
+        Some(Value::Object(params)) => params,
         Some(_) => return Err(invalid("\"params\" must be an object".to_owned())),
     };
-    let command = serde_json::from_value(request)
-        .map_err(|error| invalid(format!("wrong parameters for {method}: {error}")))?;
+    // None are the same as an empty object, to a method that takes no parameters, and
+    // to one that needs none of those it takes.
+    let without = params
+        .is_empty()
+        .then(|| serde_json::from_value(json!({ "method": method })).ok());
+    let command = match without.flatten() {
+        Some(command) => Ok(command),
+        None => serde_json::from_value(json!({ "method": method, "params": params })),
+    };
+    let command =
+        command.map_err(|error| invalid(format!("wrong parameters for {method}: {error}")))?;
     resolve(command).map_err(|error| {
         let (code, kind) = error.classify();
         (code, kind, error.to_string())
@@ -192,25 +200,18 @@ fn sample(explain: Explain) -> Result<Sample, BadValue> {
     })
 }
 
-/// From hexadecimal.
+/// A packet's bytes from hexadecimal.
 fn bytes(text: &str) -> Result<Vec<u8>, String> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return Err(format!("there are {} digits", digits.len()));
-    }
-    if digits.is_empty() || digits.len() / 2 > PACKET_BYTES_MAX {
-        let count = digits.len() / 2;
-        return Err(format!(
+    let bytes = hexadecimal::decode(text).map_err(|error| match error {
+        NoBytes::Odd(digits) => format!("there are {digits} digits"),
+        NoBytes::NoDigit(at) => format!("that at place {at} is none"),
+    })?;
+    match bytes.len() {
+        1..=PACKET_BYTES_MAX => Ok(bytes),
+        count => Err(format!(
             "there are {count} bytes, not 1 to {PACKET_BYTES_MAX}"
-        ));
+        )),
     }
-    let byte = |(at, pair): (usize, &[u8])| {
-        let digit = |digit: u8| char::from(digit).to_digit(16);
-        let number = digit(pair[0]).zip(digit(pair[1]));
-        let number = number.map(|(high, low)| (high << 4 | low) as u8);
-        number.ok_or_else(|| format!("those at place {} are none", at * 2))
-    };
-    digits.chunks_exact(2).enumerate().map(byte).collect()
 }
 
 #[cfg(test)]
@@ -266,6 +267,22 @@ mod tests {
             let refused = parse(line.as_bytes()).unwrap_err();
             assert_eq!(refused.code, expected, "{line}: {}", refused.message);
         }
+    }
+
+    #[test]
+    fn parameters_that_are_all_optional_may_be_left_out() {
+        let all = Command::Trace(PacketFilter::parse("").unwrap());
+        for params in ["", r#","params":{}"#, r#","params":{"filter":""}"#] {
+            let line = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"trace"{params}}}"#);
+            assert_eq!(parse(line.as_bytes()).unwrap().command, all, "{line}");
+        }
+        let line = br#"{"jsonrpc":"2.0","id":1,"method":"add"}"#;
+        let refused = parse(line).unwrap_err();
+        assert!(
+            refused.message.contains("missing field `name`"),
+            "{}",
+            refused.message
+        );
     }
 
     #[test]

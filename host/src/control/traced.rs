@@ -1,7 +1,6 @@
 //! From a record of a packet to what is told of it.
 
-use std::fmt::Write as _;
-
+use ipqext_protocol::hexadecimal;
 use ipqext_protocol::trace::{self as protocol, Traced};
 
 use crate::chain::Saying;
@@ -24,8 +23,10 @@ pub(super) fn traced(record: &Record, lost: u64) -> Traced {
             mark_before: came.mark,
             mark: record.mark,
             length: came.original_length,
-            bytes: hexadecimal(&record.bytes),
-            altered: record.is_altered.then(|| hexadecimal(&record.altered)),
+            bytes: hexadecimal::encode(&record.bytes),
+            altered: record
+                .is_altered
+                .then(|| hexadecimal::encode(&record.altered)),
         },
         verdict: match record.settlement {
             Settlement::Queue(number) => format!("queue {number}"),
@@ -61,13 +62,4 @@ fn link(links: &Links, index: u32) -> Option<String> {
     let mut devices = links.devices.iter();
     let link = devices.find(|link| link.index == index);
     Some(link.map_or_else(|| format!("#{index}"), |link| link.name.clone()))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

@@ -33,11 +33,11 @@ fn ended(mut watching: Killed) -> String {
         watching.0.try_wait().unwrap().is_some()
     });
     assert!(watching.0.wait().unwrap().success());
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     if let Some(mut out) = watching.0.stdout.take() {
-        out.read_to_string(&mut text).unwrap();
+        out.read_to_end(&mut bytes).unwrap();
     }
-    text
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn daemon(net: &Namespace) -> Daemon {
@@ -126,6 +126,29 @@ fn tshark(net: &Namespace, file: &Path, filter: &str) -> String {
     let output = tshark.output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn without_a_filter_every_packet_is_told_as_lines_and_as_json() {
+    let test = "without_a_filter_every_packet_is_told_as_lines_and_as_json";
+    let Some(net) = namespace(test) else {
+        return;
+    };
+    let daemon = daemon(&net);
+    let lines = watching(&daemon, &["-c", "4"], Stdio::piped());
+    let json = watching(&daemon, &["-c", "4", "--json"], Stdio::piped());
+    let capture = watching(&daemon, &["-c", "4", "-w", "-"], Stdio::piped());
+    net.ping(2, "127.0.0.1");
+    net.ping(2, "::1");
+    let told = ended(lines);
+    assert_eq!(told.lines().count(), 4, "{told}");
+    for line in ended(json).lines() {
+        let traced: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(traced["packet"]["in_link"], "lo");
+        assert_eq!(traced["said"][0]["extension"], "count");
+    }
+    // A section header (pcapng), and nothing of a text before it.
+    assert!(ended(capture).starts_with("\n\r\r\n"));
 }
 
 #[test]
