@@ -365,8 +365,12 @@ impl NetlinkSource {
         Ok(())
     }
 
-    /// Sends the verdicts that were written, and forgets them.
+    /// Sends the verdicts that were written, and forgets them. The kernel refuses to be
+    /// sent nothing.
     fn send(&mut self) -> Result<(), SourceError> {
+        if self.requests.bytes().is_empty() {
+            return Ok(());
+        }
         let sent = self.socket.send(self.requests.bytes());
         self.requests.clear();
         sent.map_err(|source| SourceError {
