@@ -14,7 +14,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("socket_path", &[]),
     ("number", &[]),
-    ("rules", &["number", "source::is_bound"]),
+    ("rules", &["number", "queues", "source::is_bound"]),
     (
         "doctor",
         &[
@@ -25,6 +25,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("params", &[]),
+    ("queues", &[]),
     ("completion", &[]),
     ("source", &["packet"]),
     ("chain", &["packet", "telemetry"]),
@@ -87,6 +88,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "control",
             "event",
             "links",
+            "queues",
             "registry",
             "rules",
             "runtime",
@@ -105,6 +107,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "doctor",
             "number",
             "params",
+            "queues",
             "rules",
             "source",
             "telemetry",

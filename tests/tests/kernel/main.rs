@@ -8,6 +8,7 @@ mod edits;
 mod ends;
 mod guests;
 mod ipqtest;
+mod needs;
 mod new;
 mod params;
 mod ppm;
@@ -18,6 +19,7 @@ mod survives;
 mod tutorial;
 mod verdicts;
 mod watches;
+mod workers;
 
 use ipqext_tests::kernel::Namespace;
 
