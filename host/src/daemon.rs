@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::control::{Clients, ControlError, ControlSocket};
 use crate::event::{Action, Command, CommandError, Event, Events, Reply};
 use crate::links::{self, LinkWatcher};
+use crate::packet::Needs;
 use crate::queues;
 use crate::registry::Registry;
 use crate::rules::{self, Installed, Owner, Rule, RulesError};
@@ -110,7 +111,7 @@ fn system(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 /// works any more.
 pub fn run(
     config: &Config,
-    open: impl Fn(u16) -> Result<Box<dyn PacketSource>, OpenError> + Send + Sync + 'static,
+    open: impl Fn(u16, Needs) -> Result<Box<dyn PacketSource>, OpenError> + Send + Sync + 'static,
 ) -> Result<(), DaemonError> {
     let open = Arc::new(open);
     let asynchronous = tokio::runtime::Builder::new_current_thread()
@@ -125,7 +126,8 @@ pub fn run(
     };
     // Extensions are called outside of the asynchronous runtime, here as later.
     let again = open.clone();
-    let mut supervisor = supervisor(config, events.clone(), Box::new(move |queue| again(queue)))?;
+    let again = Box::new(move |queue, needs| again(queue, needs));
+    let mut supervisor = supervisor(config, events.clone(), again)?;
     for start in &config.start {
         start_up(&mut supervisor, start).map_err(|error| DaemonError::StartUp {
             name: start.name.clone(),
@@ -136,7 +138,8 @@ pub fn run(
         Some(path) => path.clone(),
         None => socket_path::to_create().map_err(DaemonError::NoSocketPlace)?,
     };
-    let sources = config.queues.clone().map(|queue| open(queue));
+    let needs = supervisor.needs();
+    let sources = config.queues.clone().map(|queue| open(queue, needs));
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
     announce_queues(config, &sources);
     supervisor

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chain::{Lifecycle, Place};
 use crate::event::{Answer, Command, CommandError, Demanded, Event, Events, Reply, StatusReport};
-use crate::packet::{Edits, Link, Links};
+use crate::packet::{Edits, Link, Links, Needs};
 use crate::registry::{Registry, canonical};
 use crate::runtime::Runtime;
 use crate::source::{Demand, Gso, OpenError, PacketSource};
@@ -33,8 +33,8 @@ use extension::{Extension, Life};
 pub use member::ResumeError;
 use member::Setting;
 
-/// Opens a queue by its number.
-pub type Opener = dyn Fn(u16) -> Result<Box<dyn PacketSource>, OpenError> + Send;
+/// Opens a queue by its number, set up for what is needed of it.
+pub type Opener = dyn Fn(u16, Needs) -> Result<Box<dyn PacketSource>, OpenError> + Send;
 
 /// What the supervisor is given at its start.
 pub struct Setup {
@@ -121,6 +121,15 @@ impl Supervisor {
             next_id: 0,
             began: Instant::now(),
         }
+    }
+
+    /// What the started extensions need.
+    pub fn needs(&self) -> Needs {
+        let started = self.extensions.iter();
+        started
+            .filter(|extension| extension.life == Life::Started)
+            .map(Extension::needs)
+            .fold(Needs::default(), Needs::union)
     }
 
     /// Starts a worker for each source. They have the present generation before

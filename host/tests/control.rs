@@ -606,7 +606,7 @@ fn a_daemon_that_cannot_start_an_extension_binds_nothing() {
         let opened = Arc::new(AtomicBool::new(false));
         let note = opened.clone();
         let start = vec![start_up("count", ""), start_up(name, "")];
-        let error = daemon::run(&place.config(start), move |_| {
+        let error = daemon::run(&place.config(start), move |_, _| {
             note.store(true, Ordering::Relaxed);
             Ok(Box::new(memory().1))
         });
@@ -622,7 +622,7 @@ fn a_daemon_that_cannot_start_an_extension_binds_nothing() {
         ext_dir: place.dir.path().join("missing"),
         ..place.config(Vec::new())
     };
-    let error = daemon::run(&config, |_| Ok(Box::new(memory().1)))
+    let error = daemon::run(&config, |_, _| Ok(Box::new(memory().1)))
         .unwrap_err()
         .to_string();
     assert!(
@@ -938,7 +938,7 @@ impl Running {
         let (ended, end) = channel();
         std::thread::spawn(move || {
             let source = Mutex::new(Some(source));
-            ended.send(daemon::run(&config, move |_| {
+            ended.send(daemon::run(&config, move |_, _| {
                 let source = source.lock().unwrap().take();
                 Ok(Box::new(source.expect("the queue is opened once")))
             }))

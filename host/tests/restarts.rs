@@ -180,7 +180,7 @@ impl Bench {
         let (queues, sources): (Vec<_>, Vec<_>) = (0..2).map(|_| memory()).unzip();
         let reopened = queues.clone();
         let of_opener = plan.clone();
-        let open = move |queue: u16| -> Result<Box<dyn PacketSource>, OpenError> {
+        let open = move |queue: u16, needs: Needs| -> Result<Box<dyn PacketSource>, OpenError> {
             let mut plan = of_opener.lock().unwrap();
             if plan.refuses {
                 let owner = "a test".to_owned();
@@ -188,11 +188,13 @@ impl Bench {
             }
             plan.opened += 1;
             // All memory sources have the number 0: it is worker 0 whose source fails.
-            Ok(Box::new(Planned {
+            let mut source = Planned {
                 number: 0,
                 inner: reopened[0].source(),
                 plan: of_opener.clone(),
-            }))
+            };
+            let _ = source.configure(needs);
+            Ok(Box::new(source))
         };
         let mut supervisor = Supervisor::new(Setup {
             registry: Registry::open(Path::new(guests::shipped())).unwrap(),

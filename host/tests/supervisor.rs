@@ -98,7 +98,7 @@ fn with_one_worker() -> (Supervisor, Gate, MemoryQueue) {
         mark_mask: u32::MAX,
         workers: 1,
         processors: Vec::new(),
-        open: Box::new(|queue| panic!("queue {queue} is opened again")),
+        open: Box::new(|queue, _| panic!("queue {queue} is opened again")),
         events,
         answer_timeout: Duration::from_millis(200),
     });

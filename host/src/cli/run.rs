@@ -10,6 +10,7 @@ use super::CliError;
 use super::processors::{self, Processors};
 use crate::daemon::{self, Config, StartUp};
 use crate::number::number;
+use crate::packet::Needs;
 use crate::params;
 use crate::queues;
 use crate::rules::Rule;
@@ -181,7 +182,7 @@ pub(super) fn run(run: Run) -> Result<(), CliError> {
         gso: run.gso,
         spin: Duration::from_micros(run.spin_us.into()),
     };
-    daemon::run(&config, move |queue| opener.open(queue))?;
+    daemon::run(&config, move |queue, needs| opener.open(queue, needs))?;
     Ok(())
 }
 
@@ -195,24 +196,27 @@ struct Opener {
 }
 
 impl Opener {
-    fn open(&self, queue: u16) -> Result<Box<dyn PacketSource>, OpenError> {
+    fn open(&self, queue: u16, needs: Needs) -> Result<Box<dyn PacketSource>, OpenError> {
         let Self {
             max_length,
             fail_open,
             ..
         } = *self;
         Ok(match self.source {
-            Source::Netlink => Box::new(NetlinkSource::open(NetlinkConfig {
-                queue,
-                max_length,
-                fail_open,
-                gso: match self.gso {
-                    GsoWhen::Auto => Gso::Auto,
-                    GsoWhen::On => Gso::On,
-                    GsoWhen::Off => Gso::Off,
-                },
-                spin: self.spin,
-            })?),
+            Source::Netlink => {
+                let config = NetlinkConfig {
+                    queue,
+                    max_length,
+                    fail_open,
+                    gso: match self.gso {
+                        GsoWhen::Auto => Gso::Auto,
+                        GsoWhen::On => Gso::On,
+                        GsoWhen::Off => Gso::Off,
+                    },
+                    spin: self.spin,
+                };
+                Box::new(NetlinkSource::open(config, needs)?)
+            }
             Source::Nfq => Box::new(NfqSource::open(NfqConfig {
                 queue,
                 max_length,

@@ -156,15 +156,13 @@ impl Member {
         setting: &Setting,
         open: &Opener,
     ) -> Result<(), (ResumeError, Duration)> {
-        let Work::Down(mut desk, source) = std::mem::replace(&mut self.work, Work::Lost) else {
+        let Work::Down(desk, source) = std::mem::replace(&mut self.work, Work::Lost) else {
             return Ok(());
         };
         let opened = match source {
             Some(source) => Ok(source),
-            None => open(self.queue).map_err(ResumeError::Open),
+            None => open(self.queue, desk.needs()).map_err(ResumeError::Open),
         };
-        // What was ordered meanwhile is followed, and the queue set up for it.
-        desk.obey(None);
         let ready = opened.and_then(|mut source| {
             source.configure(desk.needs())?;
             Ok(source)

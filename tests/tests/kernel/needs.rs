@@ -56,11 +56,12 @@ fn no_extension_gets_less_than_it_needs_while_needs_go_up_and_down() {
     let daemon = Daemon::start(&net, guests::hostile(), &["--start", "observe"]);
     queue_udp(&net);
     daemon.ipqext("add whole");
-    daemon.ipqext("add edits udp");
-    // The receiver has room for some 90 packets of this size.
+    // It edits nothing of UDP, and would need whole, segmented packets all the same.
+    daemon.ipqext("add edits tcp");
+    // The receiver has room for some 80 packets of this size.
     let (count, size) = (60_000, 1400);
     let mut peer = net.command(program("udp-peer"));
-    peer.args([count.to_string(), "80".to_owned(), size.to_string()]);
+    peer.args([count.to_string(), "40".to_owned(), size.to_string()]);
     let peer = net.spawn(peer.stdout(Stdio::piped()));
     wait_until("packets come", || observed(&daemon) > 0);
     let mut rounds = 0;
