@@ -243,13 +243,11 @@ fn start_up(supervisor: &mut Supervisor, start: &StartUp) -> Result<(), CommandE
 
 /// Takes away the rules of daemons that were killed, and installs this one's.
 fn install_rules(config: &Config) -> Result<Installed, RulesError> {
-    for queue in config.queues.clone() {
-        match rules::remove_stale(queue) {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "removed rules of a daemon that was killed"),
-            // Where they cannot be seen, this one's cannot be installed either.
-            Err(error) => tracing::debug!(error = %error, "cannot look for stale rules"),
-        }
+    match rules::remove_stale(&config.queues) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "removed rules of a daemon that was killed"),
+        // Where they cannot be seen, this one's cannot be installed either.
+        Err(error) => tracing::debug!(error = %error, "cannot look for stale rules"),
     }
     let installed = rules::install(&config.rules, Some(Owner::this()))?;
     for command in config.rules.iter().flat_map(Rule::commands) {
