@@ -80,7 +80,11 @@ fn holds_for(extensions: &[&str]) {
 
 /// Every second one is a ping.
 fn mixed(id: u32) -> (Packet, Vec<u8>) {
-    if id.is_multiple_of(2) { ping(id) } else { udp(id) }
+    if id.is_multiple_of(2) {
+        ping(id)
+    } else {
+        udp(id)
+    }
 }
 
 /// A chain of started extensions.
