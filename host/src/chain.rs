@@ -101,6 +101,7 @@ impl Chain {
     /// accepted.
     pub fn evaluate(&mut self, batch: &mut Batch, links: &Arc<Links>) {
         self.journal.begin();
+        self.scratch.forget();
         for (place, stage) in self.stages.iter_mut().enumerate() {
             stage.visit(&mut Visit {
                 batch,

@@ -227,6 +227,16 @@ pub struct StatusReport {
     pub queues: Vec<QueueReport>,
 }
 
+/// For whom queues are set up as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demanded {
+    /// Who reads the most bytes of packets; `None` if nobody reads any.
+    pub copy_range: Option<String>,
+    /// Who edits packets, and so wants them as they go onto the wire; `None` if nobody
+    /// does.
+    pub segmented: Option<String>,
+}
+
 /// A queue and its worker.
 #[derive(Clone, Debug)]
 pub struct QueueReport {
@@ -234,6 +244,10 @@ pub struct QueueReport {
     pub worker: u32,
     /// How it is set up.
     pub settings: Settings,
+    /// For whom.
+    pub demanded: Demanded,
+    /// How many clients watch its packets.
+    pub watchers: u64,
     /// Packets received.
     pub received: u64,
     /// Packets accepted.

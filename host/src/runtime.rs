@@ -2,8 +2,10 @@
 //! place that names wasmtime.
 
 mod bindings;
+mod clock;
 mod compiled;
 mod componentize;
+mod crossing;
 mod engine;
 mod guest;
 mod guest_log;

@@ -6,9 +6,15 @@ use std::task::Waker;
 
 use crate::packet::{Batch, Needs};
 
+mod demand;
 mod diagnosis;
 pub mod memory;
+pub mod netlink;
 pub mod nfq;
+mod request;
+mod wake;
+
+pub use demand::{Demand, Gso};
 
 /// What [`PacketSource::recv`] came back with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,19 +35,25 @@ pub struct Losses {
     pub queue_full: Option<u64>,
     /// Refused because the socket's receive buffer was full.
     pub socket_full: Option<u64>,
-    /// Too long for the receiving buffer: they wait in the kernel, undecided.
+    /// Too long for the receiving buffer. Source `netlink` decides them all the same, as
+    /// packets of which the end is missing; with source `nfq` they wait in the kernel,
+    /// undecided.
     pub truncated: Option<u64>,
     /// Verdicts for packets that the kernel no longer had.
     pub verdicts_refused: Option<u64>,
 }
 
-/// Reads what a source lost, from any thread, while a worker owns the source.
-pub trait LossMeter: Send + Sync {
+/// Reads from any thread what a source counts and how it is set up, while a worker owns
+/// the source.
+pub trait Meter: Send + Sync {
     /// What got lost so far. May read files.
-    fn read(&self) -> Losses;
+    fn losses(&self) -> Losses;
+
+    /// How it is set up now.
+    fn settings(&self) -> Settings;
 }
 
-/// How a source is set up, for `status`.
+/// How a source is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Which kind of source it is.
@@ -56,6 +68,9 @@ pub struct Settings {
     pub fail_open: bool,
     /// How many packets may wait in the kernel.
     pub max_length: u32,
+    /// How much room its socket has for what waits, in the kernel's own count of bytes;
+    /// `None` if there is no socket, or it cannot be told.
+    pub receive_buffer: Option<usize>,
 }
 
 /// Why a queue could not be opened.
@@ -132,15 +147,27 @@ pub trait PacketSource: Send {
     /// As of `recv`.
     fn settle(&mut self, batch: &Batch) -> Result<(), SourceError>;
 
+    /// Accepts at once all packets that still wait, also those that were not received.
+    /// For the last moment before the source is closed, which would drop them. False if
+    /// it cannot do that.
+    ///
+    /// # Errors
+    /// As of `recv`.
+    fn release(&mut self) -> Result<bool, SourceError> {
+        Ok(false)
+    }
+
     /// Ends the blocking of `recv`, from any thread. Calls are not counted: one
     /// `Woken` may stand for many.
     fn waker(&self) -> Waker;
 
-    /// The meter of what gets lost.
-    fn losses(&self) -> Arc<dyn LossMeter>;
+    /// What it counts, and how it is set up.
+    fn meter(&self) -> Arc<dyn Meter>;
 
     /// How it is set up now.
-    fn settings(&self) -> Settings;
+    fn settings(&self) -> Settings {
+        self.meter().settings()
+    }
 }
 
 /// Whether a kernel queue is bound by any process; `None` where that cannot be seen.

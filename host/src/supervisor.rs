@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chain::{Lifecycle, Place};
-use crate::event::{Answer, Command, CommandError, Event, Events, Reply, StatusReport};
-use crate::packet::{Link, Links};
+use crate::event::{Answer, Command, CommandError, Demanded, Event, Events, Reply, StatusReport};
+use crate::packet::{Edits, Link, Links};
 use crate::registry::{Registry, canonical};
 use crate::runtime::Runtime;
-use crate::source::PacketSource;
+use crate::source::{Demand, Gso, PacketSource};
 use crate::worker::{Generation, WorkerError};
 
 mod commands;
@@ -254,7 +254,27 @@ impl Supervisor {
             uptime: self.began.elapsed(),
             ext_dir: self.registry.dir().to_owned(),
             generation: self.generation,
-            queues: self.crew.report(),
+            queues: self.crew.report(&self.demanded()),
+        }
+    }
+
+    /// For which of the started extensions the queues are set up as they are.
+    fn demanded(&self) -> Demanded {
+        let started = || {
+            let all = self.extensions.iter();
+            all.filter(|extension| extension.life == Life::Started)
+        };
+        // Of those that ask for the same, the first is named.
+        let reads = |extension: &&Extension| Demand::of(extension.needs(), Gso::Auto).copy_range;
+        let most = started().map(|extension| reads(&extension)).max();
+        let named = |extension: &Extension| extension.name().to_owned();
+        Demanded {
+            copy_range: started()
+                .find(|extension| reads(extension) > 0 && Some(reads(extension)) == most)
+                .map(named),
+            segmented: started()
+                .find(|extension| extension.needs().edits != Edits::None)
+                .map(named),
         }
     }
 }

@@ -7,7 +7,7 @@ mod log;
 
 pub use log::{BadLevel, GUEST_TARGET, LogFormat, LogLevel, Verbosity, init_log};
 
-/// A number that one thread raises and others read.
+/// A number that one thread changes and others read.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -15,6 +15,11 @@ impl Counter {
     /// Raises it.
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Sets it, where it is a level and no sum.
+    pub fn set(&self, level: u64) {
+        self.0.store(level, Ordering::Relaxed);
     }
 
     /// Reads it.
@@ -68,6 +73,8 @@ pub struct WorkerCounters {
     pub queued: Counter,
     /// Batches received.
     pub batches: Counter,
+    /// How many clients watch its packets now.
+    pub watchers: Counter,
 }
 
 /// Lets a few events through in each period and counts the others.

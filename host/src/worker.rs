@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use crate::chain::{Chain, Lifecycle, LifecycleError, Place, Stage, StageId};
-use crate::packet::{Batch, Links, Settlement};
+use crate::packet::{Batch, Links, Needs, PACKET_BYTES_MAX, Settlement};
 use crate::source::{PacketSource, Received, SourceError};
 use crate::telemetry::WorkerCounters;
 use crate::trace::Tap;
@@ -142,6 +142,7 @@ impl Worker {
                     self.taps.retain(Tap::is_heard);
                     self.taps.push(tap);
                     self.chain.keep_journal(true);
+                    self.suit_watchers();
                     // Whoever asked may have given up waiting.
                     let _ = reply.send(());
                 }
@@ -158,7 +159,7 @@ impl Worker {
     /// is called with less than it needs.
     fn adopt(&mut self, generation: Generation) -> Adopted {
         let Generation { number, places } = generation;
-        let before = self.chain.needs();
+        let before = self.needs();
         let incoming = places.iter().filter_map(|place| place.incoming.as_ref());
         let wide = incoming.fold(before, |needs, stage| needs.union(stage.needs()));
         if wide != before
@@ -174,7 +175,7 @@ impl Worker {
             };
         }
         let retired = self.chain.rearrange(places);
-        let after = self.chain.needs();
+        let after = self.needs();
         if after != wide
             && let Err(error) = self.source.configure(after)
         {
@@ -185,6 +186,28 @@ impl Worker {
             number,
             retired,
             refused: None,
+        }
+    }
+
+    /// What the started extensions need, and who watches: whole packets.
+    fn needs(&self) -> Needs {
+        let watchers = Needs {
+            snap_length: PACKET_BYTES_MAX as u32,
+            ..Needs::default()
+        };
+        let chain = self.chain.needs();
+        if self.taps.is_empty() {
+            chain
+        } else {
+            chain.union(watchers)
+        }
+    }
+
+    /// Sets the source up for those who watch now.
+    fn suit_watchers(&mut self) {
+        self.counters.watchers.set(self.taps.len() as u64);
+        if let Err(error) = self.source.configure(self.needs()) {
+            tracing::warn!(error = %error.source, "the queue cannot be set up for who watches");
         }
     }
 
@@ -235,13 +258,17 @@ impl Worker {
     fn tell(&mut self) {
         let queue = self.source.settings().queue;
         let (links, batch, chain) = (&self.links, &self.batch, &self.chain);
+        let before = self.taps.len();
         self.taps
             .retain(|tap| tap.offer(queue, links, batch, chain));
-        self.chain.keep_journal(!self.taps.is_empty());
+        if self.taps.len() != before {
+            self.chain.keep_journal(!self.taps.is_empty());
+            self.suit_watchers();
+        }
     }
 
-    /// Settles what waits in the queue, for a bounded time: first by the chain,
-    /// then by accepting. The waker is called first, so that an empty queue is
+    /// Settles what waits in the queue, for a bounded time by the chain; then all the rest
+    /// is accepted, at once where the source can do that. The waker is called first, so that an empty queue is
     /// told by `Woken`.
     fn drain(&mut self) -> Result<(), WorkerError> {
         let began = Instant::now();
@@ -250,6 +277,9 @@ impl Worker {
             if self.serve()? != Received::Packets {
                 return Ok(());
             }
+        }
+        if self.source.release()? {
+            return Ok(());
         }
         while began.elapsed() < 2 * DRAIN {
             self.source.waker().wake();

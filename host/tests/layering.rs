@@ -118,7 +118,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("nfq", &["source/nfq.rs"]),
     ("netlink_packet_core", &["links"]),
     ("netlink_packet_route", &["links"]),
-    ("netlink_sys", &["links"]),
+    ("netlink_sys", &["links", "source"]),
     ("wasi_preview1_component_adapter_provider", &["runtime"]),
     ("wasm_encoder", &["runtime"]),
     ("wasmparser", &["runtime"]),

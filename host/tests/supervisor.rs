@@ -10,7 +10,7 @@ use ipqext_host::packet::{Batch, Needs};
 use ipqext_host::registry::Registry;
 use ipqext_host::runtime::{Limits, Runtime};
 use ipqext_host::source::memory::{MemoryQueue, MemorySource, memory};
-use ipqext_host::source::{LossMeter, PacketSource, Received, Settings, SourceError};
+use ipqext_host::source::{Meter, PacketSource, Received, SourceError};
 use ipqext_host::supervisor::{Setup, Supervisor};
 use ipqext_tests::guests;
 use packets::ping;
@@ -205,11 +205,7 @@ impl PacketSource for Gated {
         self.inner.waker()
     }
 
-    fn losses(&self) -> Arc<dyn LossMeter> {
-        self.inner.losses()
-    }
-
-    fn settings(&self) -> Settings {
-        self.inner.settings()
+    fn meter(&self) -> Arc<dyn Meter> {
+        self.inner.meter()
     }
 }

@@ -335,7 +335,7 @@ pub struct Queue {
     pub queue: u16,
     /// Which worker serves it, from 0.
     pub worker: u32,
-    /// How packets are read: `nfq` or `memory`.
+    /// How packets are read: `netlink`, `nfq` or `memory`.
     pub source: String,
     /// Bytes of each packet that the kernel hands over.
     pub copy_range: u32,
@@ -345,6 +345,16 @@ pub struct Queue {
     pub fail_open: bool,
     /// How many packets may wait in the kernel.
     pub max_length: u32,
+    /// How much room its socket has for what waits, in the kernel's own count of bytes.
+    pub receive_buffer: Option<u64>,
+    /// The extension that reads the most bytes of packets, `(trace)` for who watches;
+    /// `null` if nobody reads any.
+    pub copy_range_for: Option<String>,
+    /// The extension that edits packets, for which they come as they go onto the wire;
+    /// `null` if none does.
+    pub segmented_for: Option<String>,
+    /// How many clients watch its packets.
+    pub watchers: u64,
     /// What the worker did.
     pub packets: QueuePackets,
     /// Packets that never got to the worker or back.
@@ -377,7 +387,8 @@ pub struct Lost {
     pub queue_full: Option<u64>,
     /// Refused because the socket's receive buffer was full.
     pub socket_full: Option<u64>,
-    /// Too long for the receiving buffer: they wait in the kernel, undecided.
+    /// Too long for the receiving buffer: decided as packets of which the end is missing
+    /// (source `netlink`), or left in the kernel, undecided (source `nfq`).
     pub truncated: Option<u64>,
     /// Verdicts for packets that the kernel no longer had.
     pub verdicts_refused: Option<u64>,

@@ -9,7 +9,7 @@ use super::journal::{Journal, Note, Saying};
 use super::rules::{Rewritten, Rules, settlement};
 use super::selection::Selection;
 use super::{Filter, StageId};
-use crate::packet::{Batch, Fate, Grant, Group, Links, Needs, Outcome, Settlement, Verdict};
+use crate::packet::{Batch, Grant, Group, Links, Needs, Outcome, Settlement, Verdict};
 use crate::telemetry::{RateLimit, StageCounters};
 
 /// How many faults of an extension are logged in a second, on each worker.
@@ -50,6 +50,13 @@ pub(super) struct Scratch {
     selection: Selection,
     outcome: Outcome,
     rewritten: Rewritten,
+}
+
+impl Scratch {
+    /// Forgets what it holds of the batch before.
+    pub(super) fn forget(&mut self) {
+        self.selection.forget();
+    }
 }
 
 impl Stage {
@@ -112,6 +119,9 @@ impl Stage {
     /// says of them. After a fault they all go on as they came here.
     pub(super) fn visit(&mut self, visit: &mut Visit<'_>) {
         let Visit { batch, scratch, .. } = visit;
+        if batch.is_outside(self.group) {
+            return;
+        }
         let selection = &mut scratch.selection;
         selection.select(batch, self.group, self.rules.needs);
         self.counters.skipped.add(selection.cut_short.len() as u64);
@@ -171,12 +181,13 @@ impl Stage {
         let mut ended = [0; 5];
         for decision in &outcome.decisions {
             let place = selection.places[decision.packet as usize];
-            let entry = &mut visit.batch.entries_mut()[place];
             if let Some(change) = decision.mark {
-                entry.packet.mark = change.within(visit.mark_mask).apply(entry.packet.mark);
+                let mark = visit.batch.entries()[place].packet.mark;
+                let mark = change.within(visit.mark_mask).apply(mark);
+                visit.batch.set_mark(place, mark);
             }
             if let Some(settlement) = settlement(decision.verdict) {
-                entry.fate = Fate::Decided(settlement);
+                visit.batch.decide(place, settlement);
                 ended[kind(settlement)] += 1;
             }
         }

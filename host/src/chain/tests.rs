@@ -628,7 +628,7 @@ fn an_edit_that_is_not_right_is_a_fault_and_nothing_of_the_call_is_applied() {
             fault.contains(words),
             "{fault:?} does not tell of {words:?}"
         );
-        assert!(!batch.is_altered());
+        assert!(!batch.entries().iter().any(|entry| entry.is_altered()));
         assert_eq!(batch.entries()[0].settlement(), Settlement::Accept);
         assert_eq!((counters.edited.get(), counters.faults.get()), (0, 1));
     }

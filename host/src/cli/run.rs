@@ -1,6 +1,7 @@
 //! `ipqext-host run`: serves a kernel queue.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -9,8 +10,9 @@ use crate::daemon::{self, Config, StartUp};
 use crate::number::number;
 use crate::params;
 use crate::rules::Rule;
-use crate::source::PacketSource;
+use crate::source::netlink::{NetlinkConfig, NetlinkSource};
 use crate::source::nfq::{NfqConfig, NfqSource};
+use crate::source::{Gso, OpenError, PacketSource};
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, clap::Args)]
@@ -43,10 +45,27 @@ pub(super) struct Run {
     #[arg(long)]
     fail_open: bool,
 
-    /// Take packets that the kernel has yet to segment, up to 64 KiB long: fewer and
-    /// larger ones.
-    #[arg(long)]
-    gso: bool,
+    /// How packets are read from the kernel.
+    #[arg(long, value_name = "SOURCE", value_enum, default_value_t)]
+    source: Source,
+
+    /// When to take packets that the kernel has yet to segment, up to 64 KiB long: fewer
+    /// and larger ones.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "on"
+    )]
+    gso: GsoWhen,
+
+    /// Look for packets again and again for so many microseconds before sleeping: they are
+    /// decided sooner, and a processor is busy in vain. Not for source nfq.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    spin_us: u32,
 
     /// The bits of packet marks that extensions may change; what they set of others is
     /// ignored.
@@ -60,6 +79,26 @@ pub(super) struct Run {
     /// How log lines look; RUST_LOG chooses which are shown.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Log::Text)]
     log: Log,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Source {
+    /// Many packets a system call, and only the bytes that extensions read.
+    #[default]
+    Netlink,
+    /// The nfq crate: one packet and one verdict a system call, always whole packets.
+    Nfq,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum GsoWhen {
+    /// As long as no extension edits packets; never with source nfq.
+    #[default]
+    Auto,
+    /// Always: who edits must expect them.
+    On,
+    /// Never.
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -112,17 +151,53 @@ pub(super) fn run(run: Run) -> Result<(), CliError> {
         mark_mask: run.mark_mask,
         rules,
     };
-    let queue = NfqConfig {
-        queue: run.queue,
+    let opener = Opener {
+        source: run.source,
         max_length: run.queue_max_len,
         fail_open: run.fail_open,
         gso: run.gso,
+        spin: Duration::from_micros(run.spin_us.into()),
     };
-    daemon::run(&config, || {
-        let source: Box<dyn PacketSource> = Box::new(NfqSource::open(queue)?);
-        Ok(vec![source])
-    })?;
+    daemon::run(&config, || Ok(vec![opener.open(run.queue)?]))?;
     Ok(())
+}
+
+/// Opens queues, all in the same way.
+struct Opener {
+    source: Source,
+    max_length: u32,
+    fail_open: bool,
+    gso: GsoWhen,
+    spin: Duration,
+}
+
+impl Opener {
+    fn open(&self, queue: u16) -> Result<Box<dyn PacketSource>, OpenError> {
+        let Self {
+            max_length,
+            fail_open,
+            ..
+        } = *self;
+        Ok(match self.source {
+            Source::Netlink => Box::new(NetlinkSource::open(NetlinkConfig {
+                queue,
+                max_length,
+                fail_open,
+                gso: match self.gso {
+                    GsoWhen::Auto => Gso::Auto,
+                    GsoWhen::On => Gso::On,
+                    GsoWhen::Off => Gso::Off,
+                },
+                spin: self.spin,
+            })?),
+            Source::Nfq => Box::new(NfqSource::open(NfqConfig {
+                queue,
+                max_length,
+                fail_open,
+                gso: matches!(self.gso, GsoWhen::On),
+            })?),
+        })
+    }
 }
 
 #[cfg(test)]

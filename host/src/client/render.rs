@@ -130,14 +130,21 @@ fn status(status: &Status) -> String {
 
 fn settings(queue: &Queue) -> String {
     format!(
-        "worker {}, source {}, copy range {}, gso {}, max length {}, when full: {}",
+        "worker {}, source {}, copy range {}{}, gso {}{}, max length {}, when full: {}",
         queue.worker,
         queue.source,
         queue.copy_range,
+        demanded("for", &queue.copy_range_for),
         if queue.gso { "on" } else { "off" },
+        demanded("edited by", &queue.segmented_for),
         queue.max_length,
         if queue.fail_open { "accept" } else { "drop" },
     )
+}
+
+fn demanded(how: &str, name: &Option<String>) -> String {
+    let name = name.as_ref();
+    name.map_or_else(String::new, |name| format!(" ({how} {name})"))
 }
 
 fn packets(queue: &Queue) -> String {

@@ -207,6 +207,10 @@ fn queue(report: QueueReport) -> protocol::Queue {
         gso: settings.gso,
         fail_open: settings.fail_open,
         max_length: settings.max_length,
+        receive_buffer: settings.receive_buffer.map(|bytes| bytes as u64),
+        copy_range_for: report.demanded.copy_range,
+        segmented_for: report.demanded.segmented,
+        watchers: report.watchers,
         packets: protocol::QueuePackets {
             received: report.received,
             accepted: report.accepted,

@@ -1,6 +1,6 @@
 //! The packets of one wake-up, and where each is on its way.
 
-use super::{BATCH_MAX, Packet, PacketFlags};
+use super::{BATCH_MAX, Group, Packet, PacketFlags};
 
 /// What the kernel is told of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,39 +76,60 @@ impl Entry {
 }
 
 /// The packets that one wake-up of a queue delivered, with all their bytes in
-/// one contiguous area. A worker has one and uses it again and again.
+/// one area. A worker has one and uses it again and again.
 ///
-/// New bytes of a packet come to stand behind all others; its old ones stay where they
-/// are, so that it can be told, and taken back, how the packet came.
+/// The area begins with what a source [lends](Self::lend) to the kernel: packets stand
+/// there where the kernel put them. Behind it stand packets that were
+/// [pushed](Self::push), and new bytes of altered packets; their old ones stay where they
+/// are, so that it can be told, and taken back, how a packet came.
 ///
 /// **Invariant:** entries stand in order of arrival, and every entry's range is
 /// inside the area.
 #[derive(Debug, Default)]
 pub struct Batch {
     bytes: Vec<u8>,
+    /// How many bytes of the area are lent to the source.
+    lent: usize,
     entries: Vec<Entry>,
     now_ns: u64,
-    altered: bool,
+    /// All marks that packets have or had, one over the other.
+    marks: u32,
+    /// How many packets nobody has decided yet.
+    undecided: usize,
+    /// Another number for another state of the packets.
+    revision: u64,
 }
 
 impl Batch {
-    /// An empty batch with room for `BATCH_MAX` packets of ordinary size.
+    /// An empty batch with room for `BATCH_MAX` packets.
     pub fn new() -> Self {
         Self {
-            bytes: Vec::with_capacity(BATCH_MAX * 2048),
             entries: Vec::with_capacity(BATCH_MAX),
-            now_ns: 0,
-            altered: false,
+            ..Self::default()
         }
     }
 
     /// Empties it, keeping the memory. `now_ns` is the time that extensions
     /// decide by, in nanoseconds since the Unix epoch.
     pub fn begin(&mut self, now_ns: u64) {
-        self.bytes.clear();
+        self.bytes.truncate(self.lent);
         self.entries.clear();
         self.now_ns = now_ns;
-        self.altered = false;
+        self.marks = 0;
+        self.undecided = 0;
+        self.revision += 1;
+    }
+
+    /// Lends the first `length` bytes of the area, for a source to have packets written
+    /// there. It is called before the first packet of a batch. Memory that is not written
+    /// to is not used: it is the system's until then.
+    pub fn lend(&mut self, length: usize) -> &mut [u8] {
+        if self.lent != length {
+            // Made anew, not grown: so it comes zeroed from the system, untouched.
+            self.bytes = vec![0; length];
+            self.lent = length;
+        }
+        &mut self.bytes[..length]
     }
 
     /// Appends a packet; its `offset` and `captured_length` are set to where its
@@ -117,6 +138,20 @@ impl Batch {
         packet.offset = self.bytes.len() as u32;
         packet.captured_length = bytes.len() as u32;
         self.bytes.extend_from_slice(bytes);
+        self.append(packet);
+    }
+
+    /// Appends a packet whose `captured_length` bytes stand at its `offset` in the lent
+    /// part of the area. One that claims more is cut to what is there.
+    pub fn append_lent(&mut self, mut packet: Packet) {
+        let there = self.lent.saturating_sub(packet.offset as usize) as u32;
+        packet.captured_length = packet.captured_length.min(there);
+        self.append(packet);
+    }
+
+    fn append(&mut self, packet: Packet) {
+        self.marks |= packet.mark;
+        self.undecided += 1;
         self.entries.push(Entry {
             packet,
             fate: Fate::Undecided,
@@ -133,12 +168,33 @@ impl Batch {
         packet.flags.insert(PacketFlags::ALTERED);
         packet.flags.remove(PacketFlags::CHECKSUM_PARTIAL);
         self.bytes.extend_from_slice(bytes);
-        self.altered = true;
+        self.revision += 1;
     }
 
-    /// Whether a packet has new bytes, so that the area holds more than the packets.
-    pub fn is_altered(&self) -> bool {
-        self.altered
+    /// Ends the way of the packet at a place.
+    pub fn decide(&mut self, place: usize, settlement: Settlement) {
+        let fate = &mut self.entries[place].fate;
+        self.undecided -= usize::from(*fate == Fate::Undecided);
+        *fate = Fate::Decided(settlement);
+        self.revision += 1;
+    }
+
+    /// Gives the packet at a place another mark.
+    pub fn set_mark(&mut self, place: usize, mark: u32) {
+        self.entries[place].packet.mark = mark;
+        self.marks |= mark;
+        self.revision += 1;
+    }
+
+    /// Whether no packet can be in a group, told without a look at each.
+    pub fn is_outside(&self, group: Group) -> bool {
+        self.undecided == 0 || !group.contains(self.marks)
+    }
+
+    /// Another number for another state of the packets of this batch: what was made of
+    /// them holds as long as it stays.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The bytes of a packet of this batch, as many as there are.
@@ -171,11 +227,6 @@ impl Batch {
         &self.entries
     }
 
-    /// Its packets, to decide them.
-    pub fn entries_mut(&mut self) -> &mut [Entry] {
-        &mut self.entries
-    }
-
     /// The area in which the bytes of all packets stand.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -188,6 +239,8 @@ impl Batch {
             entry.fate = Fate::Undecided;
             entry.packet = entry.came;
         }
+        self.undecided = self.entries.len();
+        self.revision += 1;
     }
 }
 
@@ -215,8 +268,9 @@ mod tests {
         let mut batch = Batch::new();
         batch.push(packet, b"old");
         batch.alter(0, b"newer");
-        batch.entries_mut()[0].packet.mark = 8;
-        batch.entries_mut()[0].fate = Fate::Decided(Settlement::Drop);
+        batch.set_mark(0, 8);
+        batch.decide(0, Settlement::Drop);
+        assert!(batch.is_outside(Group::All), "nobody has a say any more");
         let entry = batch.entries()[0];
         assert_eq!(batch.bytes_of(&entry.packet), b"newer");
         assert_eq!(entry.packet.original_length, 5);
@@ -231,7 +285,50 @@ mod tests {
             (entry.new_mark(), entry.settlement()),
             (None, Settlement::Accept)
         );
+        assert!(!batch.is_outside(Group::All));
+    }
+
+    #[test]
+    fn who_writes_into_the_lent_part_finds_it_as_it_was_left() {
+        let mut batch = Batch::new();
         batch.begin(0);
-        assert!(!batch.is_altered());
+        batch.lend(64)[10..13].copy_from_slice(b"abc");
+        let packet = Packet {
+            offset: 10,
+            captured_length: 3,
+            ..Packet::default()
+        };
+        batch.append_lent(packet);
+        batch.alter(0, b"defg");
+        batch.push(Packet::default(), b"hi");
+        let bytes: Vec<&[u8]> = batch
+            .entries()
+            .iter()
+            .map(|entry| batch.bytes_of(&entry.packet))
+            .collect();
+        assert_eq!(bytes, [b"defg".as_slice(), b"hi"]);
+        assert_eq!(batch.bytes_of(batch.entries()[0].came()), b"abc");
+
+        batch.begin(0);
+        assert_eq!(batch.lend(64)[10..13], *b"abc", "not made anew");
+        batch.append_lent(Packet {
+            offset: 60,
+            captured_length: 10,
+            ..Packet::default()
+        });
+        assert_eq!(batch.entries()[0].packet.captured_length, 4);
+    }
+
+    #[test]
+    fn a_group_that_no_mark_meets_is_told_at_once() {
+        let group = Group::Mask(0b110.try_into().unwrap());
+        let mut batch = Batch::new();
+        assert!(batch.is_outside(Group::All), "no packet at all");
+        batch.push(Packet::default(), b"");
+        assert!(batch.is_outside(group));
+        batch.set_mark(0, 0b1000);
+        assert!(batch.is_outside(group));
+        batch.set_mark(0, 0b100);
+        assert!(!batch.is_outside(group));
     }
 }

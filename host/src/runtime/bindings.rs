@@ -10,9 +10,13 @@ wasmtime::component::bindgen!({
     require_store_data_send: true,
 });
 
-pub(super) use self::exports::ipqext::packet::extension::{Batch, Context, Guest};
+pub(super) use self::exports::ipqext::packet::extension::{Context, Guest};
 use self::ipqext::packet::types;
-pub(super) use self::ipqext::packet::types::{Outcome, Packet};
+
+/// The interface that an extension exports.
+pub(super) const EXTENSION: &str = "ipqext:packet/extension@0.1.0";
+
+pub(super) use self::ipqext::packet::types::{Decision, Edit, Outcome, Packet};
 
 /// Translates a packet for a guest.
 pub(super) fn packet(packet: &packet::Packet) -> Packet {
@@ -33,7 +37,8 @@ pub(super) fn packet(packet: &packet::Packet) -> Packet {
     }
 }
 
-fn hook(hook: packet::Hook) -> types::Hook {
+/// Translates a hook for a guest.
+pub(super) fn hook(hook: packet::Hook) -> types::Hook {
     match hook {
         packet::Hook::Prerouting => types::Hook::Prerouting,
         packet::Hook::Input => types::Hook::Input,
@@ -65,14 +70,8 @@ fn flags(flags: packet::PacketFlags) -> types::PacketFlags {
     set.fold(types::PacketFlags::empty(), |all, (_, theirs)| all | theirs)
 }
 
-/// Translates what a guest says into an empty outcome.
-pub(super) fn outcome(from: Outcome, into: &mut packet::Outcome) {
-    into.decisions.extend(from.decisions.iter().map(decision));
-    into.edits.extend(from.edits.iter().map(edit));
-    into.bytes = from.bytes;
-}
-
-fn edit(edit: &types::Edit) -> packet::Edit {
+/// Translates an edit of a guest.
+pub(super) fn edit(edit: &types::Edit) -> packet::Edit {
     packet::Edit {
         packet: edit.packet,
         at: edit.at,
@@ -82,7 +81,8 @@ fn edit(edit: &types::Edit) -> packet::Edit {
     }
 }
 
-fn decision(decision: &types::Decision) -> packet::Decision {
+/// Translates a decision of a guest.
+pub(super) fn decision(decision: &types::Decision) -> packet::Decision {
     packet::Decision {
         packet: decision.packet,
         verdict: verdict(decision.verdict),

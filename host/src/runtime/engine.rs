@@ -1,16 +1,13 @@
 //! The compiler and the clock that all guests share.
 
 use std::io;
-use std::time::Duration;
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
+use super::clock::Clock;
 use super::host_api::{self, HostState};
 use super::limits::Limits;
-
-/// How often the deadline of a running guest is looked at.
-const TICK: Duration = Duration::from_millis(1);
 
 /// Why the sandbox cannot be had on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +17,7 @@ pub enum RuntimeError {
     Engine(#[source] anyhow::Error),
     /// There is no thread for the deadlines.
     #[error("cannot start the thread that watches deadlines")]
-    Ticker(#[source] io::Error),
+    Clock(#[source] io::Error),
 }
 
 /// Compiles guests and gives them their host functions. Clones are cheap, and
@@ -30,6 +27,7 @@ pub struct Runtime {
     pub(super) engine: Engine,
     pub(super) linker: Linker<HostState>,
     pub(super) limits: Limits,
+    pub(super) clock: Clock,
 }
 
 impl Runtime {
@@ -42,9 +40,10 @@ impl Runtime {
         let engine = new_engine().map_err(|error| RuntimeError::Engine(error.into()))?;
         let linker =
             host_api::linker(&engine).map_err(|error| RuntimeError::Engine(error.into()))?;
-        start_ticker(&engine).map_err(RuntimeError::Ticker)?;
+        let clock = Clock::start(&engine).map_err(RuntimeError::Clock)?;
         Ok(Self {
             engine,
+            clock,
             linker,
             limits,
         })
@@ -62,17 +61,4 @@ fn new_engine() -> wasmtime::Result<Engine> {
         // names its own.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     Engine::new(&config)
-}
-
-fn start_ticker(engine: &Engine) -> io::Result<()> {
-    let engine = engine.weak();
-    let tick = move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            std::thread::sleep(TICK);
-        }
-    };
-    let ticker = std::thread::Builder::new().name("ipqext-epoch".to_owned());
-    ticker.spawn(tick).map(drop)
 }

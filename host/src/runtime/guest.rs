@@ -3,22 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wasmtime::component::{Func, TypedFunc};
+use wasmtime::error::Context as _;
 use wasmtime::{Store, Trap};
 
 use super::bindings::{self, Stateless, StatelessPre};
+use super::clock::Clock;
+use super::crossing::{self, Batch, Said};
 use super::engine::Runtime;
 use super::guest_log::SharedLog;
 use super::host_api::{self, HostState};
 use crate::chain::{Fault, FaultKind};
-use crate::packet::Links;
+use crate::packet::{Links, Outcome};
 
 /// How many lines of what a guest said last are told with its fault.
 const LAST_WORDS: usize = 4;
 
 /// A store with one instance in it. After a fault it must not be called again.
 pub(super) struct Guest {
+    clock: Clock,
     store: Store<HostState>,
     bindings: Stateless,
+    /// The export `proc`, which is not called through the bindings.
+    proc: Func,
 }
 
 impl Guest {
@@ -32,8 +39,16 @@ impl Guest {
     ) -> Result<Self, Fault> {
         let mut store = host_api::store(&runtime.engine, log, links, &runtime.limits);
         begin(&mut store, deadline);
-        match pre.instantiate(&mut store) {
-            Ok(bindings) => Ok(Self { store, bindings }),
+        let running = runtime.clock.run();
+        let instantiated = instantiate(&mut store, pre);
+        drop(running);
+        match instantiated {
+            Ok((bindings, proc)) => Ok(Self {
+                clock: runtime.clock.clone(),
+                store,
+                bindings,
+                proc,
+            }),
             Err(error) => Err(fault(&store, &error)),
         }
     }
@@ -41,6 +56,21 @@ impl Guest {
     /// Tells the guest's side of the host of other devices.
     pub(super) fn adopt_links(&mut self, links: Arc<Links>) {
         self.store.data_mut().links = links;
+    }
+
+    /// Has the guest decide a batch, with so much CPU time; what it says comes into
+    /// `outcome`.
+    pub(super) fn proc(
+        &mut self,
+        deadline: Duration,
+        batch: Batch<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Fault> {
+        // SAFETY: `instantiate` has checked the function's type.
+        let proc = unsafe { TypedFunc::<(Batch<'_>,), (Said,)>::new_unchecked(self.proc) };
+        let (said,) = self.call(deadline, |_, store| proc.call(store, (batch,)))?;
+        crossing::take(said, outcome);
+        Ok(())
     }
 
     /// Makes one call with so much CPU time. What the guest logged counts if the
@@ -52,7 +82,10 @@ impl Guest {
     ) -> Result<T, Fault> {
         begin(&mut self.store, deadline);
         let extension = self.bindings.ipqext_packet_extension();
-        match call(extension, &mut self.store) {
+        let running = self.clock.run();
+        let called = call(extension, &mut self.store);
+        drop(running);
+        match called {
             Ok(value) => {
                 self.store.data().log.lock().publish();
                 Ok(value)
@@ -60,6 +93,21 @@ impl Guest {
             Err(error) => Err(fault(&self.store, &error)),
         }
     }
+}
+
+/// Instantiates, and finds the function that is called for each batch.
+fn instantiate(
+    store: &mut Store<HostState>,
+    pre: &StatelessPre<HostState>,
+) -> wasmtime::Result<(Stateless, Func)> {
+    let instance = pre.instance_pre().instantiate(&mut *store)?;
+    let bindings = Stateless::new(&mut *store, &instance)?;
+    let interface = instance.get_export_index(&mut *store, None, bindings::EXTENSION);
+    let proc = instance.get_export_index(&mut *store, interface.as_ref(), "proc");
+    let proc = proc.and_then(|proc| instance.get_func(&mut *store, proc));
+    let proc = proc.context("it does not export proc")?;
+    proc.typed::<(Batch<'_>,), (Said,)>(&*store)?;
+    Ok((bindings, proc))
 }
 
 fn begin(store: &mut Store<HostState>, deadline: Duration) {

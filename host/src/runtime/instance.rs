@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bindings::{self, Batch, Packet};
+use super::bindings;
 use super::compiled::Compiled;
+use super::crossing::{Batch, Packet};
 use super::guest::Guest;
 use super::guest_log::SharedLog;
 use crate::chain::{Fault, FaultKind, Filter, Lifecycle, LifecycleError, View};
-use crate::packet::{BATCH_MAX, Links, Outcome};
+use crate::packet::{Links, Outcome};
 use crate::telemetry::LogLevel;
 
 /// How many characters of a guest's answer are kept.
@@ -39,7 +40,6 @@ pub struct Instance {
     log: SharedLog,
     started: bool,
     links: Arc<Links>,
-    packets: Vec<Packet>,
 }
 
 impl Instance {
@@ -62,7 +62,6 @@ impl Instance {
             log,
             started: false,
             links,
-            packets: Vec::with_capacity(BATCH_MAX),
         })
     }
 
@@ -123,21 +122,14 @@ impl Filter for Instance {
             self.links = view.links.clone();
             self.guest.adopt_links(view.links.clone());
         }
-        self.packets.clear();
-        self.packets
-            .extend(view.packets.iter().map(bindings::packet));
         let batch = Batch {
             now_ns: view.now_ns,
             links_version: view.links.version,
-            packets: &self.packets,
+            packets: Packet::all(view.packets),
             bytes: view.bytes,
         };
         let deadline = self.compiled.runtime.limits.batch_deadline;
-        let said = self
-            .guest
-            .call(deadline, |guest, store| guest.call_proc(store, batch))?;
-        bindings::outcome(said, outcome);
-        Ok(())
+        self.guest.proc(deadline, batch, outcome)
     }
 
     fn recover(&mut self, started: bool) -> Result<(), Fault> {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
-use super::{LossMeter, Losses, PacketSource, Received, Settings, SourceError};
+use super::{Losses, Meter, PacketSource, Received, Settings, SourceError};
 use crate::packet::{Batch, Needs, PACKET_BYTES_MAX, Packet, Settlement};
 
 /// What became of one packet.
@@ -54,13 +54,25 @@ impl Wake for Shared {
     }
 }
 
-impl LossMeter for Shared {
-    fn read(&self) -> Losses {
+impl Meter for Shared {
+    fn losses(&self) -> Losses {
         Losses {
             queue_full: Some(0),
             socket_full: Some(0),
             truncated: Some(0),
             verdicts_refused: Some(0),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            kind: "memory",
+            queue: 0,
+            copy_range: PACKET_BYTES_MAX as u32,
+            gso: false,
+            fail_open: false,
+            max_length: u32::MAX,
+            receive_buffer: None,
         }
     }
 }
@@ -157,18 +169,7 @@ impl PacketSource for MemorySource {
         self.0.clone().into()
     }
 
-    fn losses(&self) -> Arc<dyn LossMeter> {
+    fn meter(&self) -> Arc<dyn Meter> {
         self.0.clone()
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            kind: "memory",
-            queue: 0,
-            copy_range: PACKET_BYTES_MAX as u32,
-            gso: false,
-            fail_open: false,
-            max_length: u32::MAX,
-        }
     }
 }

@@ -1,5 +1,4 @@
-//! The kernel queue through the `nfq` crate: simple, and a baseline to measure
-//! against. The crate does not show its descriptor, so this source polls with
+//! The kernel queue through the `nfq` crate: a baseline to measure against. The crate does not show its descriptor, so this source polls with
 //! short sleeps, and it gives one verdict a system call.
 
 use std::io;
@@ -10,17 +9,15 @@ use std::task::{Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
+use nix::sys::socket::{MsgFlags, getsockopt, send, setsockopt};
 
-use self::verdict::VerdictWriter;
 use super::diagnosis::{self, QueueLine};
-use super::{LossMeter, Losses, OpenError, PacketSource, Received, Settings, SourceError};
+use super::request::Requests;
+use super::{Losses, Meter, OpenError, PacketSource, Received, Settings, SourceError};
 use crate::packet::{
     Batch, HardwareAddress, Hook, Needs, PACKET_BYTES_MAX, Packet, PacketFlags, Settlement,
 };
-
-mod verdict;
 
 /// How long `recv` sleeps between two looks at an empty queue: shortly while
 /// packets came a moment ago, longer in silence.
@@ -61,16 +58,17 @@ impl Wake for Sleeper {
     }
 }
 
-struct Meter {
-    queue: u16,
+struct Gauge {
+    config: NfqConfig,
+    receive_buffer: Option<usize>,
     socket_full: AtomicU64,
     truncated: AtomicU64,
     verdicts_refused: AtomicU64,
 }
 
-impl LossMeter for Meter {
-    fn read(&self) -> Losses {
-        let line = QueueLine::of(self.queue);
+impl Meter for Gauge {
+    fn losses(&self) -> Losses {
+        let line = QueueLine::of(self.config.queue);
         let socket_full = self.socket_full.load(Ordering::Relaxed);
         Losses {
             queue_full: line.as_ref().map(|line| line.queue_dropped),
@@ -79,16 +77,30 @@ impl LossMeter for Meter {
             verdicts_refused: Some(self.verdicts_refused.load(Ordering::Relaxed)),
         }
     }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            kind: "nfq",
+            queue: self.config.queue,
+            copy_range: PACKET_BYTES_MAX as u32,
+            gso: self.config.gso,
+            fail_open: self.config.fail_open,
+            max_length: self.config.max_length,
+            receive_buffer: self.receive_buffer,
+        }
+    }
 }
 
 /// A kernel queue.
 pub struct NfqSource {
-    config: NfqConfig,
     queue: nfq::Queue,
-    verdicts: VerdictWriter,
+    /// Its socket, which the crate keeps open as long as the queue lives.
+    socket: RawFd,
+    /// Verdicts that the crate cannot give.
+    requests: Requests,
     outstanding: Vec<nfq::Message>,
     sleeper: Arc<Sleeper>,
-    meter: Arc<Meter>,
+    gauge: Arc<Gauge>,
     empty_looks: u32,
     /// What ends the source, once the packets received before it are settled.
     failed: Option<SourceError>,
@@ -124,17 +136,19 @@ impl NfqSource {
             .set_recv_gso(number, config.gso)
             .map_err(failed("setting whether packets come segmented"))?;
         let socket = new_socket(&others).map_err(failed("finding its netlink socket"))?;
-        enlarge_receive_buffer(socket, config.max_length as usize * BUFFER_BYTES_A_PACKET);
+        let room = config.max_length as usize * BUFFER_BYTES_A_PACKET;
+        let receive_buffer = enlarge_receive_buffer(socket, room);
         // Only now: the crate reads the kernel's answers with the same flag.
         queue.set_nonblocking(true);
         Ok(Self {
-            config,
             queue,
-            verdicts: VerdictWriter::new(number, socket),
+            socket,
+            requests: Requests::new(number),
             outstanding: Vec::with_capacity(crate::packet::BATCH_MAX),
             sleeper: Arc::default(),
-            meter: Arc::new(Meter {
-                queue: number,
+            gauge: Arc::new(Gauge {
+                config,
+                receive_buffer,
                 socket_full: AtomicU64::new(0),
                 truncated: AtomicU64::new(0),
                 verdicts_refused: AtomicU64::new(0),
@@ -163,9 +177,9 @@ impl NfqSource {
         let counter = match error.raw_os_error() {
             Some(nix::libc::EINTR) => return Ok(()),
             // The answer to a verdict for a packet that is gone.
-            Some(nix::libc::ENOENT) => &self.meter.verdicts_refused,
-            Some(nix::libc::ENOBUFS) => &self.meter.socket_full,
-            Some(nix::libc::ENOSPC) => &self.meter.truncated,
+            Some(nix::libc::ENOENT) => &self.gauge.verdicts_refused,
+            Some(nix::libc::ENOBUFS) => &self.gauge.socket_full,
+            Some(nix::libc::ENOSPC) => &self.gauge.truncated,
             _ => {
                 return Err(SourceError {
                     doing: "receiving packets",
@@ -224,8 +238,12 @@ impl PacketSource for NfqSource {
                 }
                 _ => {
                     let (id, settlement) = (entry.packet.id, entry.settlement());
-                    self.verdicts
-                        .send(id, settlement, entry.new_mark(), new_bytes)
+                    self.requests.clear();
+                    self.requests
+                        .verdict(id, settlement, entry.new_mark(), new_bytes);
+                    send(self.socket, self.requests.bytes(), MsgFlags::empty())
+                        .map(drop)
+                        .map_err(io::Error::from)
                 }
             };
             // The others get their verdict even if one of them cannot.
@@ -243,19 +261,8 @@ impl PacketSource for NfqSource {
         self.sleeper.clone().into()
     }
 
-    fn losses(&self) -> Arc<dyn LossMeter> {
-        self.meter.clone()
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            kind: "nfq",
-            queue: self.config.queue,
-            copy_range: PACKET_BYTES_MAX as u32,
-            gso: self.config.gso,
-            fail_open: self.config.fail_open,
-            max_length: self.config.max_length,
-        }
+    fn meter(&self) -> Arc<dyn Meter> {
+        self.gauge.clone()
     }
 }
 
@@ -268,8 +275,8 @@ fn new_socket(before: &[RawFd]) -> io::Result<RawFd> {
 }
 
 /// Gives the socket room for as many packets as the queue: the system's default is
-/// full after some 256 small ones, and what comes then is lost.
-fn enlarge_receive_buffer(socket: RawFd, bytes: usize) {
+/// full after some 256 small ones, and what comes then is lost. Says how much there is.
+fn enlarge_receive_buffer(socket: RawFd, bytes: usize) -> Option<usize> {
     // SAFETY: the descriptor belongs to a queue that the caller holds.
     let socket = unsafe { BorrowedFd::borrow_raw(socket) };
     // Beyond the limit of net.core.rmem_max only CAP_NET_ADMIN of the machine's own
@@ -279,6 +286,7 @@ fn enlarge_receive_buffer(socket: RawFd, bytes: usize) {
     {
         tracing::warn!(error = %error, "the receive buffer stays at the system's default");
     }
+    getsockopt(&socket, RcvBuf).ok()
 }
 
 /// The crate's verdict; `None` for one that it cannot give as it should be.

@@ -9,12 +9,15 @@ use std::time::Duration;
 use ipqext_filter::PacketFilter;
 
 use crate::chain::{Lifecycle, LifecycleError, Stage, StageId};
-use crate::event::{CommandError, Event, Events, QueueReport};
+use crate::event::{CommandError, Demanded, Event, Events, QueueReport};
 use crate::packet::Links;
-use crate::source::{LossMeter, PacketSource, Settings};
+use crate::source::{Meter, PacketSource};
 use crate::telemetry::WorkerCounters;
 use crate::trace::Listener;
 use crate::worker::{Adopted, Generation, Order, Worker, WorkerError};
+
+/// Who asks for whole packets when somebody watches; no extension has such a name.
+const WATCHERS: &str = "(trace)";
 
 /// One worker, seen from outside.
 struct Member {
@@ -22,9 +25,8 @@ struct Member {
     mailbox: Sender<Order>,
     waker: Waker,
     thread: JoinHandle<Result<Vec<Stage>, WorkerError>>,
-    settings: Settings,
     counters: Arc<WorkerCounters>,
-    losses: Arc<dyn LossMeter>,
+    meter: Arc<dyn Meter>,
 }
 
 impl Member {
@@ -40,10 +42,17 @@ impl Member {
         answer.map_err(|_| CommandError::WorkerSilent(self.number))
     }
 
-    fn report(&self) -> QueueReport {
+    fn report(&self, demanded: &Demanded) -> QueueReport {
+        let watchers = self.counters.watchers.get();
+        let mut demanded = demanded.clone();
+        if watchers > 0 {
+            demanded.copy_range = Some(WATCHERS.to_owned());
+        }
         QueueReport {
             worker: self.number,
-            settings: self.settings,
+            settings: self.meter.settings(),
+            demanded,
+            watchers,
             received: self.counters.received.get(),
             accepted: self.counters.accepted.get(),
             dropped: self.counters.dropped.get(),
@@ -51,7 +60,7 @@ impl Member {
             stopped: self.counters.stopped.get(),
             queued: self.counters.queued.get(),
             batches: self.counters.batches.get(),
-            losses: self.losses.read(),
+            losses: self.meter.losses(),
         }
     }
 }
@@ -113,7 +122,7 @@ impl Crew {
     ) -> std::io::Result<()> {
         let (mailbox, orders) = channel();
         let counters = Arc::<WorkerCounters>::default();
-        let (waker, settings, losses) = (source.waker(), source.settings(), source.losses());
+        let (waker, meter) = (source.waker(), source.meter());
         let (adopted, _) = channel();
         // The receiver is in hand: this cannot fail.
         let _ = mailbox.send(Order::Adopt(first, adopted));
@@ -124,16 +133,15 @@ impl Crew {
             worker.run()
         };
         let thread = std::thread::Builder::new()
-            .name(format!("ipqext-queue-{}", settings.queue))
+            .name(format!("ipqext-queue-{}", meter.settings().queue))
             .spawn(serve)?;
         self.members.push(Member {
             number,
             mailbox,
             waker,
             thread,
-            settings,
             counters,
-            losses,
+            meter,
         });
         Ok(())
     }
@@ -256,8 +264,10 @@ impl Crew {
         (stages, result)
     }
 
-    pub(super) fn report(&self) -> Vec<QueueReport> {
-        self.members.iter().map(Member::report).collect()
+    /// Reports all queues; `demanded` says for which extensions they are set up so.
+    pub(super) fn report(&self, demanded: &Demanded) -> Vec<QueueReport> {
+        let members = self.members.iter();
+        members.map(|member| member.report(demanded)).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::chain::{Lifecycle, Stage, StageId};
 use crate::event::{CommandError, Counts, ExtensionReport, GrantChange, State};
-use crate::packet::{Grant, Group};
+use crate::packet::{Grant, Group, Needs};
 use crate::runtime::Compiled;
 use crate::telemetry::{Counter, LogLevel, StageCounters};
 
@@ -71,6 +71,10 @@ impl Extension {
 
     pub(super) fn name(&self) -> &str {
         &self.compiled.description.name
+    }
+
+    pub(super) fn needs(&self) -> Needs {
+        self.compiled.description.needs
     }
 
     /// Makes a lifecycle call on all stages that are here, also after one failed.

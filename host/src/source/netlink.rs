@@ -1,0 +1,514 @@
+//! The kernel queue through a netlink socket of our own: many packets a system call into
+//! slots that are used again, and all their verdicts in one.
+//!
+//! **Invariant:** a packet whose message was read is settled, also one whose message was
+//! too long for its slot: its head, with its number, always fits.
+//!
+//! How long slots must be follows from how many bytes the kernel is told to copy. All 64
+//! stand in one area, each as long as the longest message can be, and only what is
+//! written to takes memory: so whole packets of 64 KiB cost nothing until they come. A
+//! queue that is set up for less keeps its long slots until it was seen empty: until then
+//! packets come that were copied under the old setting.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+
+use self::message::{Message, messages, next_message};
+use self::socket::{SEND_BYTES, Socket};
+use super::diagnosis::{self, QueueLine};
+use super::request::{Configuration, Requests};
+use super::wake::Bell;
+use super::{Demand, Gso, Losses, Meter, OpenError, PacketSource, Received, Settings, SourceError};
+use crate::packet::{BATCH_MAX, Batch, Needs, PACKET_BYTES_MAX, Packet, Settlement};
+
+mod message;
+mod socket;
+
+/// What a message has beside a packet's bytes at most: headers, and the attributes that
+/// the kernel may put there. A security context has at most 4 KiB, but is not asked for.
+const MESSAGE_BYTES: usize = 512;
+/// Slots begin where no other slot's first lines share a set of the processor's cache.
+const SLOT_ALIGN: usize = 64;
+
+/// What one waiting packet takes of the receive buffer beside its bytes: the kernel's
+/// structures, and its rounding up. Measured: 800 bytes of a small one in all, 2300 of one
+/// with 1400 bytes, 71 KB of one with 60 KB.
+const BUFFER_BYTES: usize = 1024;
+/// The most that is asked for. It is a limit, no memory that is taken.
+const BUFFER_BYTES_MAX: usize = 256 << 20;
+
+/// How often a configuration is sent again whose answer was lost, and how long an answer
+/// may take. The kernel answers within the system call.
+const CONFIGURE_TRIES: u32 = 3;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// From how many packets on a batch says that more are on their way, so that it is worth
+/// to look for them before one waits.
+const BUSY: usize = 8;
+
+/// How to open a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct NetlinkConfig {
+    /// The queue's number.
+    pub queue: u16,
+    /// How many packets may wait in the kernel.
+    pub max_length: u32,
+    /// Accept, instead of drop, what the queue has no room for.
+    pub fail_open: bool,
+    /// When the kernel hands over packets that it has yet to segment.
+    pub gso: Gso,
+    /// For how long an empty queue is looked at again and again before the thread sleeps.
+    pub spin: Duration,
+}
+
+/// What the source counts, and how it is set up, for others to read.
+struct Gauge {
+    config: NetlinkConfig,
+    copy_range: AtomicU32,
+    gso: AtomicBool,
+    receive_buffer: AtomicUsize,
+    cut: AtomicU64,
+    verdicts_refused: AtomicU64,
+}
+
+impl Gauge {
+    fn show(&self, configuration: Configuration) {
+        self.copy_range
+            .store(configuration.copy_range, Ordering::Relaxed);
+        self.gso.store(configuration.gso, Ordering::Relaxed);
+    }
+}
+
+impl Meter for Gauge {
+    fn losses(&self) -> Losses {
+        let line = QueueLine::of(self.config.queue);
+        Losses {
+            queue_full: line.as_ref().map(|line| line.queue_dropped),
+            socket_full: line.as_ref().map(|line| line.user_dropped),
+            truncated: Some(self.cut.load(Ordering::Relaxed)),
+            verdicts_refused: Some(self.verdicts_refused.load(Ordering::Relaxed)),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            kind: "netlink",
+            queue: self.config.queue,
+            copy_range: self.copy_range.load(Ordering::Relaxed),
+            gso: self.gso.load(Ordering::Relaxed),
+            fail_open: self.config.fail_open,
+            max_length: self.config.max_length,
+            receive_buffer: Some(self.receive_buffer.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// A kernel queue.
+pub struct NetlinkSource {
+    socket: Socket,
+    bell: Arc<Bell>,
+    gauge: Arc<Gauge>,
+    configuration: Configuration,
+    /// The number of the last request that is answered.
+    sequence: u32,
+    requests: Requests,
+    slots: Slots,
+    /// Datagrams that came before the answer to a configuration.
+    early: VecDeque<Box<[u8]>>,
+    /// The highest number of a packet that was received.
+    last_id: Option<u32>,
+    /// Whether the last look found as little as if no more would come at once.
+    is_calm: bool,
+    /// What ends the source, once the packets received before it are settled.
+    failed: Option<SourceError>,
+}
+
+/// Where datagrams are received.
+struct Slots {
+    stride: usize,
+    /// What would do, once the queue has been empty.
+    wanted: usize,
+    received: [socket::Received; BATCH_MAX],
+}
+
+impl Slots {
+    fn new(copy_range: u32) -> Self {
+        let stride = stride(copy_range);
+        Self {
+            stride,
+            wanted: stride,
+            received: [socket::Received::default(); BATCH_MAX],
+        }
+    }
+}
+
+/// How far slots are apart for messages with so many bytes of a packet.
+fn stride(copy_range: u32) -> usize {
+    let longest = MESSAGE_BYTES + copy_range as usize;
+    // An odd number of cache lines: were they a power of two apart, the beginnings of all
+    // slots would fight for the same few places of the cache.
+    (longest.next_multiple_of(2 * SLOT_ALIGN)) + SLOT_ALIGN
+}
+
+impl NetlinkSource {
+    /// Opens a netlink socket and binds the queue to it.
+    ///
+    /// # Errors
+    /// The process may not, another socket has the queue, or the kernel has no
+    /// NFQUEUE.
+    pub fn open(config: NetlinkConfig) -> Result<Self, OpenError> {
+        let queue = config.queue;
+        let failed = |doing| {
+            move |source| OpenError::Kernel {
+                queue,
+                doing,
+                source,
+            }
+        };
+        let socket = Socket::open().map_err(failed("opening a netfilter netlink socket"))?;
+        let bell = Bell::new().map_err(failed("making an eventfd"))?;
+        let configuration = configuration(&config, Needs::default());
+        let mut source = Self {
+            socket,
+            bell: Arc::new(bell),
+            gauge: Arc::new(Gauge {
+                config,
+                copy_range: AtomicU32::new(0),
+                gso: AtomicBool::new(false),
+                receive_buffer: AtomicUsize::new(0),
+                cut: AtomicU64::new(0),
+                verdicts_refused: AtomicU64::new(0),
+            }),
+            configuration,
+            sequence: 0,
+            requests: Requests::new(queue),
+            slots: Slots::new(configuration.copy_range),
+            early: VecDeque::new(),
+            last_id: None,
+            is_calm: true,
+            failed: None,
+        };
+        source
+            .enlarge_receive_buffer(configuration)
+            .map_err(failed("sizing its receive buffer"))?;
+        source
+            .request(|requests, sequence| requests.bind(configuration, sequence))
+            .map_err(|error| diagnosis::explain_bind(queue, error))?;
+        source.gauge.show(configuration);
+        Ok(source)
+    }
+
+    /// Sends one request and waits for its answer. Packets that come before it are kept.
+    fn request(&mut self, write: impl Fn(&mut Requests, u32)) -> io::Result<()> {
+        for _ in 0..CONFIGURE_TRIES {
+            self.sequence += 1;
+            write(&mut self.requests, self.sequence);
+            let sent = self.socket.send(self.requests.bytes());
+            self.requests.clear();
+            sent?;
+            // No answer comes where the receive buffer has no room for it. By now it has.
+            if let Some(errno) = self.answer()? {
+                return match errno {
+                    0 => Ok(()),
+                    errno => Err(io::Error::from_raw_os_error(errno)),
+                };
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the kernel does not answer",
+        ))
+    }
+
+    /// Takes what comes until the answer to the last request; `None` if none comes.
+    fn answer(&mut self) -> io::Result<Option<i32>> {
+        let began = Instant::now();
+        let mut buffer = vec![0; stride(PACKET_BYTES_MAX as u32)];
+        while began.elapsed() < ANSWER_TIMEOUT {
+            let Some(length) = self.socket.receive_one(&mut buffer)? else {
+                // Somebody may ring meanwhile: that is kept for who receives.
+                let rest = ANSWER_TIMEOUT.saturating_sub(began.elapsed());
+                self.socket.wait(self.socket.as_fd(), Some(rest))?;
+                continue;
+            };
+            let datagram = &buffer[..length];
+            let answer = messages(datagram).find_map(|message| match message {
+                Message::Answer { sequence, errno } if sequence == self.sequence => Some(errno),
+                _ => None,
+            });
+            if answer.is_some() {
+                return Ok(answer);
+            }
+            self.early.push_back(datagram.into());
+        }
+        Ok(None)
+    }
+
+    fn enlarge_receive_buffer(&mut self, configuration: Configuration) -> io::Result<()> {
+        // Without GSO no packet is longer than a device sends at once; most are no longer
+        // than an Ethernet's.
+        let longest = if configuration.gso { 65_536 } else { 2048 };
+        let each = BUFFER_BYTES + (configuration.copy_range as usize).min(longest);
+        let wanted = (configuration.max_length as usize)
+            .saturating_mul(each)
+            .min(BUFFER_BYTES_MAX);
+        let got = self.socket.enlarge_receive_buffer(wanted)?;
+        let before = self.gauge.receive_buffer.swap(got, Ordering::Relaxed);
+        if got < wanted && got != before {
+            tracing::warn!(
+                queue = self.gauge.config.queue,
+                wanted,
+                got,
+                packets = got / each,
+                "the receive buffer holds fewer packets than the queue: run with CAP_NET_ADMIN \
+                 of the machine, or raise net.core.rmem_max"
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes the packets that came while a configuration was awaited. Gives how many
+    /// datagrams those were.
+    fn take_early(&mut self, batch: &mut Batch) -> usize {
+        let mut count = 0;
+        while !batch.is_full()
+            && let Some(datagram) = self.early.pop_front()
+        {
+            count += 1;
+            for message in messages(&datagram) {
+                match message {
+                    Message::Packet(mut packet, range) => {
+                        self.last_id = Some(packet.id);
+                        complete(&mut packet, batch.now_ns());
+                        batch.push(packet, &datagram[range]);
+                    }
+                    Message::Answer { errno, .. } => self.note_answer(errno),
+                    Message::Other => {}
+                }
+            }
+        }
+        count
+    }
+
+    /// Receives what is there, up to a full batch, without blocking. Gives how many
+    /// datagrams that were.
+    fn receive(&mut self, batch: &mut Batch) -> io::Result<usize> {
+        let stride = self.slots.stride;
+        let area = batch.lend(stride * BATCH_MAX);
+        let count = self
+            .socket
+            .receive(area, stride, &mut self.slots.received)?;
+        for slot in 0..count {
+            let received = self.slots.received[slot];
+            let start = slot * stride;
+            if received.is_cut {
+                self.gauge.cut.fetch_add(1, Ordering::Relaxed);
+            }
+            self.read_slot(batch, start, received.length);
+        }
+        Ok(count)
+    }
+
+    /// Reads the datagram that stands in a slot, and appends its packet to the batch.
+    fn read_slot(&mut self, batch: &mut Batch, start: usize, length: usize) {
+        let mut at = 0;
+        let end = start + length;
+        while let Some(message) = next_message(&batch.bytes()[start..end], &mut at) {
+            match message {
+                Message::Packet(mut packet, range) => {
+                    self.last_id = Some(packet.id);
+                    complete(&mut packet, batch.now_ns());
+                    packet.offset = (start + range.start) as u32;
+                    batch.append_lent(packet);
+                }
+                Message::Answer { errno, .. } => self.note_answer(errno),
+                Message::Other => {}
+            }
+        }
+    }
+
+    /// Notes the kernel's answer to a verdict, or to a configuration that was sent again.
+    fn note_answer(&mut self, errno: i32) {
+        match errno {
+            0 => {}
+            // The packet is gone, as after its rule's chain was deleted.
+            libc::ENOENT => {
+                self.gauge.verdicts_refused.fetch_add(1, Ordering::Relaxed);
+            }
+            errno => {
+                self.failed = Some(SourceError {
+                    doing: "giving a verdict",
+                    source: io::Error::from_raw_os_error(errno),
+                });
+            }
+        }
+    }
+
+    /// Whether to look again at once, as long as the queue is not empty for too long.
+    fn spins(&self, empty_since: &mut Option<Instant>) -> bool {
+        let spin = self.gauge.config.spin;
+        !spin.is_zero() && empty_since.get_or_insert_with(Instant::now).elapsed() < spin
+    }
+
+    /// Sleeps until there is something to receive or somebody rings.
+    fn sleep(&mut self) -> io::Result<()> {
+        if self.socket.wait(self.bell.as_fd(), None)? {
+            self.bell.silence();
+        }
+        Ok(())
+    }
+
+    /// Sends the verdicts that were written, and forgets them. The kernel refuses to be
+    /// sent nothing.
+    fn send(&mut self) -> Result<(), SourceError> {
+        if self.requests.bytes().is_empty() {
+            return Ok(());
+        }
+        let sent = self.socket.send(self.requests.bytes());
+        self.requests.clear();
+        sent.map_err(|source| SourceError {
+            doing: "giving verdicts",
+            source,
+        })
+    }
+
+    /// Writes the verdicts of a batch, in order of arrival: a run of plain accepts takes
+    /// one message. What is dropped need not end a run, all else does: it must not
+    /// overtake what came before.
+    fn write_verdicts(&mut self, batch: &Batch) -> Result<(), SourceError> {
+        let mut run = None;
+        for entry in batch.entries() {
+            let (id, settlement, mark) = (entry.packet.id, entry.settlement(), entry.new_mark());
+            let new_bytes = entry.is_altered().then(|| batch.bytes_of(&entry.packet));
+            match settlement {
+                Settlement::Accept if mark.is_none() && new_bytes.is_none() => run = Some(id),
+                Settlement::Drop => self.requests.verdict(id, settlement, None, None),
+                _ => {
+                    if let Some(last) = run.take() {
+                        self.requests.accept_up_to(last);
+                    }
+                    self.requests.verdict(id, settlement, mark, new_bytes);
+                }
+            }
+            let longest = MESSAGE_BYTES + PACKET_BYTES_MAX;
+            if self.requests.bytes().len() + longest > SEND_BYTES {
+                self.send()?;
+            }
+        }
+        if let Some(last) = run {
+            self.requests.accept_up_to(last);
+        }
+        Ok(())
+    }
+}
+
+/// How a queue is set up for what is needed of it.
+fn configuration(config: &NetlinkConfig, needs: Needs) -> Configuration {
+    let Demand { copy_range, gso } = Demand::of(needs, config.gso);
+    Configuration {
+        copy_range,
+        gso,
+        fail_open: config.fail_open,
+        max_length: config.max_length,
+    }
+}
+
+/// Fills in what the kernel did not say.
+fn complete(packet: &mut Packet, now_ns: u64) {
+    if packet.arrived_ns == 0 {
+        packet.arrived_ns = now_ns;
+    }
+}
+
+impl PacketSource for NetlinkSource {
+    fn configure(&mut self, needs: Needs) -> Result<(), SourceError> {
+        let wanted = configuration(&self.gauge.config, needs);
+        if wanted == self.configuration {
+            return Ok(());
+        }
+        let failed = |doing| move |source| SourceError { doing, source };
+        self.enlarge_receive_buffer(wanted)
+            .map_err(failed("sizing the queue's receive buffer"))?;
+        // Longer messages may come as soon as the kernel has read the request.
+        self.slots.wanted = stride(wanted.copy_range);
+        self.slots.stride = self.slots.stride.max(self.slots.wanted);
+        let done = self
+            .request(|requests, sequence| requests.configure(wanted, sequence))
+            .map_err(failed("configuring the queue"));
+        match done {
+            Ok(()) => {
+                self.configuration = wanted;
+                self.gauge.show(wanted);
+            }
+            Err(_) => self.slots.wanted = stride(self.configuration.copy_range),
+        }
+        done
+    }
+
+    fn recv(&mut self, batch: &mut Batch) -> Result<Received, SourceError> {
+        let failed = |source| SourceError {
+            doing: "receiving packets",
+            source,
+        };
+        let mut empty_since = None;
+        // After a few packets only, one look more than is needed would delay each.
+        if std::mem::take(&mut self.is_calm) && self.early.is_empty() && !self.bell.is_rung() {
+            self.sleep().map_err(failed)?;
+        }
+        loop {
+            batch.begin(super::now_ns());
+            let count = if self.early.is_empty() {
+                self.receive(batch).map_err(failed)?
+            } else {
+                self.take_early(batch)
+            };
+            if !batch.is_empty() {
+                self.is_calm = batch.len() < BUSY && self.gauge.config.spin.is_zero();
+                return Ok(Received::Packets);
+            }
+            if let Some(failed) = self.failed.take() {
+                return Err(failed);
+            }
+            if count > 0 {
+                continue;
+            }
+            // All that came under an earlier setting has been received.
+            self.slots.stride = self.slots.wanted;
+            if self.bell.take() {
+                return Ok(Received::Woken);
+            }
+            if !self.spins(&mut empty_since) {
+                self.sleep().map_err(failed)?;
+            }
+        }
+    }
+
+    fn settle(&mut self, batch: &Batch) -> Result<(), SourceError> {
+        self.write_verdicts(batch)?;
+        self.send()
+    }
+
+    fn release(&mut self) -> Result<bool, SourceError> {
+        // The kernel compares numbers by their difference (`nfq_cmp_id`), and counts from
+        // 1: this is beyond all that can wait.
+        let last = self.last_id.unwrap_or(0);
+        self.requests.accept_up_to(last.wrapping_add(1 << 30));
+        self.send()?;
+        Ok(true)
+    }
+
+    fn waker(&self) -> Waker {
+        self.bell.clone().into()
+    }
+
+    fn meter(&self) -> Arc<dyn Meter> {
+        self.gauge.clone()
+    }
+}
