@@ -8,13 +8,19 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ipqext_host::chain::{Chain, Lifecycle, Place, Stage, StageId};
 use ipqext_host::packet::{Batch, Grant, Links, Packet};
 use ipqext_host::runtime::{Context, Instance, Limits, Runtime};
+use ipqext_host::source::netlink::{NetlinkConfig, NetlinkSource};
+use ipqext_host::source::{Gso, PacketSource, Received};
 use ipqext_host::telemetry::LogLevel;
-use ipqext_tests::guests;
+use ipqext_tests::{guests, kernel};
+use nix::sched::{CloneFlags, unshare};
 
 use packets::{ping, udp};
 
@@ -41,9 +47,60 @@ fn a_chain_costs_no_allocation() {
 }
 
 #[test]
+fn an_edit_costs_no_allocation() {
+    let mut batch = Batch::new();
+    let (packet, bytes) = udp(1);
+    batch.push(packet, &bytes);
+    chain(&["ttl"]).evaluate(&mut batch, &Arc::default());
+    assert!(batch.entries()[0].is_altered(), "this is about edits");
+    holds_for(&["ttl"]);
+    holds_for(&["count", "ttl", "icmp_drop"]);
+}
+
+#[test]
 fn the_allocator_counts() {
     let (allocations, kept) = counted(|| vec![1_u8; 100]);
     assert_eq!((allocations, kept.len()), (1, 100));
+}
+
+/// Receives from the kernel, decides and settles, as a worker does, in a network
+/// namespace of this thread's own.
+#[test]
+fn a_batch_from_the_kernel_costs_no_allocation() {
+    let name = "a_batch_from_the_kernel_costs_no_allocation";
+    let Some(()) = kernel::demanded(name, own_namespace()) else {
+        return;
+    };
+    let config = NetlinkConfig {
+        queue: 5,
+        max_length: 8192,
+        fail_open: false,
+        gso: Gso::Auto,
+        spin: Duration::ZERO,
+    };
+    let mut source = NetlinkSource::open(config).unwrap();
+    let mut chain = chain(&["count", "icmp_drop"]);
+    source.configure(chain.needs()).unwrap();
+    let links = Arc::<Links>::default();
+    let mut batch = Batch::new();
+    let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 9999)).unwrap();
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    sender.connect(receiver.local_addr().unwrap()).unwrap();
+    for size in [1, 64] {
+        let what = format!("from the kernel, in batches of {size}");
+        costs_nothing(&what, size, || {
+            for _ in 0..size {
+                sender.send(b"hello").unwrap();
+            }
+            assert_eq!(source.recv(&mut batch).unwrap(), Received::Packets);
+            assert_eq!(batch.len() as u32, size);
+            chain.evaluate(&mut batch, &links);
+            source.settle(&batch).unwrap();
+            for _ in 0..size {
+                receiver.recv(&mut [0; 5]).unwrap();
+            }
+        });
+    }
 }
 
 /// Packets all alike, and batches in which each second packet is dropped or of another
@@ -58,24 +115,49 @@ fn holds_for(extensions: &[&str]) {
             let mut chain = chain(extensions);
             let links = Arc::<Links>::default();
             let mut batch = Batch::new();
-            let mut serve = || {
+            let what = format!("{extensions:?}, {kind}, in batches of {size}");
+            costs_nothing(&what, size, || {
                 batch.begin(1);
                 for (packet, bytes) in &packets {
                     batch.push(*packet, bytes);
                 }
                 chain.evaluate(&mut batch, &links);
-            };
-            (0..WARM_UP).for_each(|_| serve());
-            let (allocations, ()) = counted(|| (0..COUNTED).for_each(|_| serve()));
-            let places = places(serve);
-            let packets = u64::from(COUNTED * size);
-            assert_eq!(
-                allocations, 0,
-                "{extensions:?}: {allocations} allocations for {packets} packets {kind} in \
-                 batches of {size}{places}"
-            );
+            });
         }
     }
+}
+
+/// Serves batches, and counts once the memory that is used again has its size.
+fn costs_nothing(what: &str, size: u32, mut serve: impl FnMut()) {
+    (0..WARM_UP).for_each(|_| serve());
+    let (allocations, ()) = counted(|| (0..COUNTED).for_each(|_| serve()));
+    let packets = COUNTED * size;
+    assert_eq!(
+        allocations,
+        0,
+        "{what}: {allocations} allocations for {packets} packets{}",
+        places(serve)
+    );
+}
+
+/// Moves this thread to a network namespace whose UDP packets are queued.
+fn own_namespace() -> Result<(), String> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("unshare: {error}"))?;
+    for line in [
+        "ip link set lo up",
+        "iptables -w -A OUTPUT -p udp --dport 9999 -j NFQUEUE --queue-num 5",
+    ] {
+        let mut words = line.split(' ');
+        let status = Command::new(words.next().expect("it has words"))
+            .args(words)
+            .status();
+        match status {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(format!("{line}: {status}")),
+            Err(error) => return Err(format!("{line}: {error}")),
+        }
+    }
+    Ok(())
 }
 
 /// Every second one is a ping.
