@@ -7,6 +7,7 @@ use crate::rows::Row;
 pub(crate) enum Metric {
     Cpu,
     Rate,
+    Batch,
     Goodput,
     Median,
     P99,
@@ -23,6 +24,7 @@ impl Metric {
         match self {
             Self::Cpu => "CPU ns/packet",
             Self::Rate => "packets/s",
+            Self::Batch => "a batch",
             Self::Goodput => "Gbit/s",
             Self::Median => "p50 µs",
             Self::P99 => "p99 µs",
@@ -39,6 +41,7 @@ impl Metric {
         match self {
             Self::Cpu => "cpu_ns_a_packet",
             Self::Rate => "packets_a_second",
+            Self::Batch => "packets_a_batch",
             Self::Goodput => "gbit_a_second",
             Self::Median => "p50_us",
             Self::P99 => "p99_us",
@@ -50,12 +53,19 @@ impl Metric {
         }
     }
 
+    /// Whether a ratio to another row says anything.
+    pub(crate) fn is_compared(self) -> bool {
+        self != Self::Batch
+    }
+
     /// A value as a table shows it.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
             Self::Cpu | Self::Rate | Self::Lost => format!("{value:.0}"),
             Self::Goodput | Self::Median | Self::P99 => format!("{value:.2}"),
-            Self::AddAndStart | Self::Resident | Self::Cold | Self::Cached => format!("{value:.1}"),
+            Self::Batch | Self::AddAndStart | Self::Resident | Self::Cold | Self::Cached => {
+                format!("{value:.1}")
+            }
         }
     }
 }

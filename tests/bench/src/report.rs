@@ -60,9 +60,9 @@ fn parts(results: &Results) -> Vec<Part> {
 
 fn part(results: &Results, group: Group) -> Part {
     let mut heads = vec![format!("{}:", group.title())];
-    for metric in group.metrics() {
+    for &metric in group.metrics() {
         heads.push(metric.title().to_owned());
-        heads.extend(group.reference().map(|(_, name)| name.to_owned()));
+        heads.extend(group.reference(metric).map(|(_, name)| name.to_owned()));
     }
     heads.push("rounds".to_owned());
     let rows = results.rows().iter().filter(|row| row.group == group);
@@ -79,7 +79,7 @@ fn line(results: &Results, row: &Row) -> Vec<String> {
     for &metric in row.group.metrics() {
         let value = results.spread(&name, metric);
         cells.push(value.map_or_else(nothing, |value| metric.show(value.median)));
-        if let Some((reference, _)) = row.group.reference() {
+        if let Some((reference, _)) = row.group.reference(metric) {
             let ratio = results.ratio(&name, reference, metric);
             cells.push(ratio.map_or_else(nothing, |ratio| format!("{:.2}", ratio.median)));
         }
@@ -169,7 +169,7 @@ fn row_json(results: &Results, row: &Row) -> Value {
             continue;
         };
         let mut figure = spread(value);
-        if let Some((reference, _)) = row.group.reference()
+        if let Some((reference, _)) = row.group.reference(metric)
             && let Some(ratio) = results.ratio(&name, reference, metric)
         {
             figure["ratio"] = spread(ratio);

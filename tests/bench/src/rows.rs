@@ -53,7 +53,7 @@ impl Group {
 
     pub(crate) fn metrics(self) -> &'static [Metric] {
         match self {
-            Self::Udp64 | Self::Udp1400 => &[Metric::Cpu, Metric::Rate],
+            Self::Udp64 | Self::Udp1400 => &[Metric::Cpu, Metric::Rate, Metric::Batch],
             Self::Tcp => &[Metric::Goodput],
             Self::RoundTrip => &[Metric::Median, Metric::P99],
             Self::HotAdd => &[Metric::AddAndStart, Metric::Lost],
@@ -62,9 +62,11 @@ impl Group {
         }
     }
 
-    /// The row that the others are compared with, and what the comparison is called.
-    pub(crate) fn reference(self) -> Option<(&'static str, &'static str)> {
+    /// The row that the others are compared with in a figure, and what the comparison is
+    /// called.
+    pub(crate) fn reference(self, metric: Metric) -> Option<(&'static str, &'static str)> {
         match self {
+            _ if !metric.is_compared() => None,
             Self::Udp64 => Some(("udp-64/classic", "of C")),
             Self::Udp1400 => Some(("udp-1400/classic", "of C")),
             Self::RoundTrip => Some(("round-trip/classic", "of C")),
@@ -236,7 +238,13 @@ mod tests {
         unique.sort();
         unique.dedup();
         assert_eq!(unique.len(), names.len());
-        for (reference, _) in GROUPS.into_iter().filter_map(Group::reference) {
+        let references = GROUPS.into_iter().flat_map(|group| {
+            group
+                .metrics()
+                .iter()
+                .filter_map(move |&metric| group.reference(metric))
+        });
+        for (reference, _) in references {
             assert!(names.iter().any(|name| name == reference), "{reference}");
         }
     }

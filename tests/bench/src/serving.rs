@@ -167,6 +167,28 @@ impl<'a> Serving<'a> {
         Ok(lost.sum())
     }
 
+    /// How many packets its batches had, if it tells.
+    pub(crate) fn packets_a_batch(&self) -> anyhow::Result<Option<f64>> {
+        if !self.daemon {
+            return Ok(None);
+        }
+        let queues = self.queues()?;
+        let sum = |of: &str| -> f64 {
+            let counts = queues.iter().map(|queue| queue["packets"][of].as_f64());
+            counts.map(|count| count.unwrap_or(0.0)).sum()
+        };
+        Ok(Some(sum("received") / sum("batches")).filter(|packets| packets.is_finite()))
+    }
+
+    /// What `status` says of the queues.
+    fn queues(&self) -> anyhow::Result<Vec<Value>> {
+        let mut status: Value = serde_json::from_str(&self.client(&["status", "--json"])?)?;
+        match status["queues"].take() {
+            Value::Array(queues) => Ok(queues),
+            other => anyhow::bail!("status has no queues but {other}"),
+        }
+    }
+
     /// The packets and bytes that a counting extension saw, on all workers.
     pub(crate) fn counted(&self, extension: &str) -> anyhow::Result<(u64, u64)> {
         let info: Value = serde_json::from_str(&self.client(&["info", extension, "--json"])?)?;

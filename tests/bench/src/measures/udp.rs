@@ -37,10 +37,16 @@ pub(super) fn measure(
         "of {sent} packets {received} arrived and {accounted} were counted as lost"
     );
     all_seen(&serving, subject, sent)?;
-    Ok(vec![
+    let mut figures = vec![
         (Metric::Cpu, cpu.as_nanos() as f64 / received),
         (Metric::Rate, rate),
-    ])
+    ];
+    figures.extend(
+        serving
+            .packets_a_batch()?
+            .map(|packets| (Metric::Batch, packets)),
+    );
+    Ok(figures)
 }
 
 /// Whether the packets met the program at all, and each extension that counts: packets
