@@ -151,6 +151,13 @@ impl Chain {
         old
     }
 
+    /// Has all stages start over.
+    pub fn renew(&mut self) {
+        for stage in &mut self.stages {
+            stage.renew();
+        }
+    }
+
     /// The stage of an extension, if it is started.
     pub fn stage_mut(&mut self, id: StageId) -> Option<&mut Stage> {
         self.stages.iter_mut().find(|stage| stage.id == id)

@@ -12,6 +12,7 @@ use crate::rules::RulesError;
 mod doctor;
 mod man;
 mod new;
+mod processors;
 mod rules;
 mod run;
 

@@ -1,7 +1,9 @@
 //! The daemon: wires the parts together, and decides nothing.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,12 +12,14 @@ use tokio::sync::{mpsc, oneshot};
 use crate::control::{Clients, ControlError, ControlSocket};
 use crate::event::{Action, Command, CommandError, Event, Events, Reply};
 use crate::links::{self, LinkWatcher};
+use crate::packet::Needs;
+use crate::queues;
 use crate::registry::Registry;
 use crate::rules::{self, Installed, Owner, Rule, RulesError};
 use crate::runtime::{Limits, Runtime, RuntimeError};
 use crate::socket_path;
 use crate::source::{OpenError, PacketSource};
-use crate::supervisor::{End, Setup, Supervisor};
+use crate::supervisor::{End, EndError, Opener, Setup, Supervisor};
 use crate::worker::WorkerError;
 
 /// How long a worker may take to answer before a command is told so.
@@ -26,6 +30,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Config {
     /// Where extensions are.
     pub ext_dir: PathBuf,
+    /// The kernel queues, each with a worker of its own.
+    pub queues: RangeInclusive<u16>,
+    /// The processors that workers are bound to, in turn; none if they are not.
+    pub processors: Vec<usize>,
     /// Where the control socket is to be; `None` for the usual place.
     pub socket: Option<PathBuf>,
     /// Extensions to add and start before the first packet.
@@ -74,9 +82,9 @@ pub enum DaemonError {
     /// There is no place for the control socket.
     #[error("no place for the control socket; give one with --socket. Tried: {0}")]
     NoSocketPlace(String),
-    /// A worker failed.
+    /// A worker failed, and none works any more.
     #[error(transparent)]
-    Worker(#[from] WorkerError),
+    End(#[from] EndError),
     /// The system refuses threads, signals, or the list of network devices.
     #[error("cannot {doing}")]
     System {
@@ -94,17 +102,18 @@ fn system(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
 
 /// Runs until a signal or a command ends it.
 ///
-/// First the extensions are loaded and started, then `open` binds the queue, one
-/// worker a source, and then the control socket is made: who sees the socket may
-/// send packets.
+/// First the extensions are loaded and started, then `open` binds the queues, each for a
+/// worker of its own, and then the control socket is made: who sees the socket may
+/// send packets. A queue whose source fails later is opened again.
 ///
 /// # Errors
-/// Something of the start fails, in which case nothing is left behind; or a
-/// worker fails later.
+/// Something of the start fails, in which case nothing is left behind; or no worker
+/// works any more.
 pub fn run(
     config: &Config,
-    open: impl FnOnce() -> Result<Vec<Box<dyn PacketSource>>, OpenError>,
+    open: impl Fn(u16, Needs) -> Result<Box<dyn PacketSource>, OpenError> + Send + Sync + 'static,
 ) -> Result<(), DaemonError> {
+    let open = Arc::new(open);
     let asynchronous = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -116,7 +125,9 @@ pub fn run(
         LinkWatcher::subscribe().map_err(system("hear of network devices"))?
     };
     // Extensions are called outside of the asynchronous runtime, here as later.
-    let mut supervisor = supervisor(config, events.clone())?;
+    let again = open.clone();
+    let again = Box::new(move |queue, needs| again(queue, needs));
+    let mut supervisor = supervisor(config, events.clone(), again)?;
     for start in &config.start {
         start_up(&mut supervisor, start).map_err(|error| DaemonError::StartUp {
             name: start.name.clone(),
@@ -127,16 +138,14 @@ pub fn run(
         Some(path) => path.clone(),
         None => socket_path::to_create().map_err(DaemonError::NoSocketPlace)?,
     };
-    let sources = open()?;
-    let queues: Vec<u16> = sources
-        .iter()
-        .map(|source| source.settings().queue)
-        .collect();
-    announce_queues(&sources, config.rules.is_empty());
+    let needs = supervisor.needs();
+    let sources = config.queues.clone().map(|queue| open(queue, needs));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    announce_queues(config, &sources);
     supervisor
         .employ(sources)
         .map_err(system("start a worker's thread"))?;
-    let ready = install_rules(config, &queues)
+    let ready = install_rules(config)
         .map_err(DaemonError::from)
         .and_then(|rules| Ok((rules, asynchronous.block_on(ControlSocket::bind(&path))?)));
     let (rules, control) = match ready {
@@ -183,19 +192,25 @@ async fn serve(
             }
             result
         }
-        Err(_) => Err(WorkerError::Panic("in the supervisor".to_owned())),
+        Err(_) => Err(WorkerError::Panic("in the supervisor".to_owned()).into()),
     };
     clients.finish().await;
     Ok(result?)
 }
 
-fn supervisor(config: &Config, events: Events) -> Result<Supervisor, DaemonError> {
+fn supervisor(
+    config: &Config,
+    events: Events,
+    open: Box<Opener>,
+) -> Result<Supervisor, DaemonError> {
     let registry = Registry::open(&config.ext_dir).map_err(DaemonError::ExtDir)?;
     Ok(Supervisor::new(Setup {
         registry,
         runtime: Runtime::new(Limits::default())?,
         links: links::snapshot().map_err(system("list the network devices"))?,
-        workers: 1,
+        workers: config.queues.len() as u32,
+        processors: config.processors.clone(),
+        open,
         mark_mask: config.mark_mask,
         events,
         answer_timeout: ANSWER_TIMEOUT,
@@ -227,9 +242,9 @@ fn start_up(supervisor: &mut Supervisor, start: &StartUp) -> Result<(), CommandE
 }
 
 /// Takes away the rules of daemons that were killed, and installs this one's.
-fn install_rules(config: &Config, queues: &[u16]) -> Result<Installed, RulesError> {
-    for queue in queues {
-        match rules::remove_stale(*queue) {
+fn install_rules(config: &Config) -> Result<Installed, RulesError> {
+    for queue in config.queues.clone() {
+        match rules::remove_stale(queue) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "removed rules of a daemon that was killed"),
             // Where they cannot be seen, this one's cannot be installed either.
@@ -243,7 +258,7 @@ fn install_rules(config: &Config, queues: &[u16]) -> Result<Installed, RulesErro
     Ok(installed)
 }
 
-fn announce_queues(sources: &[Box<dyn PacketSource>], without_rules: bool) {
+fn announce_queues(config: &Config, sources: &[Box<dyn PacketSource>]) {
     for source in sources {
         let settings = source.settings();
         tracing::info!(
@@ -253,13 +268,13 @@ fn announce_queues(sources: &[Box<dyn PacketSource>], without_rules: bool) {
             fail_open = settings.fail_open,
             "queue bound"
         );
-        if without_rules {
-            tracing::info!(
-                "if no rule sends packets there yet, type: \
-                 ipqext-host rules install --hook input -p icmp --queue {}",
-                settings.queue
-            );
-        }
+    }
+    if config.rules.is_empty() {
+        tracing::info!(
+            "if no rule sends packets there yet, type: \
+             ipqext-host rules install --hook input -p icmp --queue {}",
+            queues::text(&config.queues)
+        );
     }
 }
 

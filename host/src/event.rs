@@ -29,6 +29,8 @@ pub enum Event {
     Links(Vec<Link>),
     /// A worker's thread has ended.
     WorkerEnded(u32),
+    /// A worker that failed is to be tried again.
+    WorkerDue(u32),
     /// The daemon was told to end, by a signal of this name.
     Signal(&'static str),
 }
@@ -242,6 +244,12 @@ pub struct Demanded {
 pub struct QueueReport {
     /// Which worker serves it.
     pub worker: u32,
+    /// Whether it does.
+    pub is_served: bool,
+    /// How often it began anew after a failure.
+    pub restarts: u64,
+    /// Why it last failed, if it did.
+    pub last_failure: Option<String>,
     /// How it is set up.
     pub settings: Settings,
     /// For whom.

@@ -35,6 +35,7 @@ pub mod links;
 mod number;
 pub mod packet;
 pub mod params;
+mod queues;
 pub mod registry;
 pub mod rules;
 pub mod runtime;

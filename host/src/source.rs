@@ -12,7 +12,6 @@ pub mod memory;
 pub mod netlink;
 pub mod nfq;
 mod request;
-mod wake;
 
 pub use demand::{Demand, Gso};
 

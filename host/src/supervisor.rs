@@ -8,6 +8,7 @@
 //! the workers' chains; else they are here, and lifecycle calls on them never
 //! touch a worker.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,19 +16,25 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chain::{Lifecycle, Place};
 use crate::event::{Answer, Command, CommandError, Demanded, Event, Events, Reply, StatusReport};
-use crate::packet::{Edits, Link, Links};
+use crate::packet::{Edits, Link, Links, Needs};
 use crate::registry::{Registry, canonical};
 use crate::runtime::Runtime;
-use crate::source::{Demand, Gso, PacketSource};
+use crate::source::{Demand, Gso, OpenError, PacketSource};
 use crate::worker::{Generation, WorkerError};
 
 mod commands;
 mod crew;
 mod explain;
 mod extension;
+mod member;
 
 use crew::{Crew, Retired};
 use extension::{Extension, Life};
+pub use member::ResumeError;
+use member::Setting;
+
+/// Opens a queue by its number, set up for what is needed of it.
+pub type Opener = dyn Fn(u16, Needs) -> Result<Box<dyn PacketSource>, OpenError> + Send;
 
 /// What the supervisor is given at its start.
 pub struct Setup {
@@ -39,6 +46,10 @@ pub struct Setup {
     pub links: Vec<Link>,
     /// How many workers there will be.
     pub workers: u32,
+    /// The processors that they are bound to, in turn; none if they are not.
+    pub processors: Vec<usize>,
+    /// Opens a queue again whose source failed.
+    pub open: Box<Opener>,
     /// The bits of packet marks that extensions may change.
     pub mark_mask: u32,
     /// Where workers tell of their end.
@@ -51,9 +62,20 @@ pub struct Setup {
 /// How the supervisor ended.
 pub struct End {
     /// The failure of a worker, if that was it.
-    pub result: Result<(), WorkerError>,
+    pub result: Result<(), EndError>,
     /// Who asked for it over the control socket, and waits to hear that it is done.
     pub asked_by: Option<Answer>,
+}
+
+/// What ended the daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// A worker failed while its queue was drained.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// No worker works any more.
+    #[error("no queue is served any more: {0}")]
+    Resume(#[source] ResumeError),
 }
 
 /// The state of the daemon.
@@ -63,6 +85,7 @@ pub struct Supervisor {
     links: Arc<Links>,
     workers: u32,
     mark_mask: u32,
+    open: Box<Opener>,
     events: Events,
     crew: Crew,
     extensions: Vec<Extension>,
@@ -83,13 +106,30 @@ impl Supervisor {
             }),
             workers: setup.workers,
             mark_mask: setup.mark_mask,
+            open: setup.open,
+            crew: Crew::new(
+                Setting {
+                    events: setup.events.clone(),
+                    mark_mask: setup.mark_mask,
+                    processors: setup.processors,
+                },
+                setup.answer_timeout,
+            ),
             events: setup.events,
-            crew: Crew::new(setup.answer_timeout),
             extensions: Vec::new(),
             generation: 0,
             next_id: 0,
             began: Instant::now(),
         }
+    }
+
+    /// What the started extensions need.
+    pub fn needs(&self) -> Needs {
+        let started = self.extensions.iter();
+        started
+            .filter(|extension| extension.life == Life::Started)
+            .map(Extension::needs)
+            .fold(Needs::default(), Needs::union)
     }
 
     /// Starts a worker for each source. They have the present generation before
@@ -103,14 +143,8 @@ impl Supervisor {
                 number: self.generation,
                 places: places(&mut self.extensions, number),
             };
-            self.crew.employ(
-                number,
-                source,
-                first,
-                self.links.clone(),
-                self.events.clone(),
-                self.mark_mask,
-            )?;
+            self.crew
+                .employ(number, source, first, self.links.clone())?;
         }
         Ok(())
     }
@@ -119,6 +153,7 @@ impl Supervisor {
     /// drains the queues and finishes the extensions.
     pub fn run(mut self, mut events: UnboundedReceiver<Event>, before_drain: impl FnOnce()) -> End {
         let mut asked_by = None;
+        let mut failed = None;
         while let Some(event) = events.blocking_recv() {
             match event {
                 Event::Command(Command::Shutdown, reply) => {
@@ -132,8 +167,15 @@ impl Supervisor {
                 }
                 Event::Links(devices) => self.adopt_links(devices),
                 Event::WorkerEnded(worker) => {
-                    tracing::info!(worker, "worker ended");
-                    break;
+                    if self.bury(worker).is_break() {
+                        break;
+                    }
+                }
+                Event::WorkerDue(worker) => {
+                    if let Err(error) = self.resume(worker) {
+                        failed = Some(error);
+                        break;
+                    }
                 }
                 Event::Signal(signal) => {
                     tracing::info!(signal, "told to shut down by a signal");
@@ -142,9 +184,61 @@ impl Supervisor {
             }
         }
         before_drain();
-        let result = self.finish();
+        let finished = self.finish();
         refuse_rest(events);
+        let result = match failed {
+            Some(error) => Err(EndError::Resume(error)),
+            None => finished.map_err(EndError::Worker),
+        };
         End { result, asked_by }
+    }
+
+    /// Takes note of a worker's end: the daemon's too, if it was not a failure.
+    fn bury(&mut self, worker: u32) -> ControlFlow<()> {
+        match self.crew.take_ended(worker) {
+            Ok(()) => {
+                tracing::info!(worker, "worker ended");
+                return ControlFlow::Break(());
+            }
+            Err((error, delay)) => {
+                tracing::error!(worker, error = %error, "worker failed");
+                self.try_later(worker, delay);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Has a worker work again. As long as another queue is served it is tried again and
+    /// again.
+    ///
+    /// # Errors
+    /// It cannot, and no queue is served any more: whoever started the daemon is to know.
+    fn resume(&mut self, worker: u32) -> Result<(), ResumeError> {
+        match self.crew.resume(worker, &*self.open) {
+            Ok(()) => tracing::info!(worker, "worker works again"),
+            Err((error, delay)) => {
+                if !self.crew.serves() {
+                    return Err(error);
+                }
+                tracing::error!(worker, error = %error, "worker cannot work again yet");
+                self.try_later(worker, delay);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that a worker is tried again.
+    fn try_later(&self, worker: u32, delay: Duration) {
+        let events = self.events.clone();
+        let remind = move || {
+            std::thread::sleep(delay);
+            // With the daemon ending there may be nobody to tell.
+            let _ = events.send(Event::WorkerDue(worker));
+        };
+        let reminder = std::thread::Builder::new().name("ipqext-reminder".to_owned());
+        if let Err(error) = reminder.spawn(remind) {
+            tracing::error!(worker, error = %error, "worker will not be tried again");
+        }
     }
 
     /// Carries out one command.
@@ -207,7 +301,7 @@ impl Supervisor {
     /// # Errors
     /// A worker failed.
     pub fn finish(mut self) -> Result<(), WorkerError> {
-        let (returned, result) = self.crew.take().dismiss();
+        let (returned, result) = self.crew.dismiss();
         self.take_home(returned);
         for extension in &mut self.extensions {
             let stop = match extension.life {

@@ -12,14 +12,17 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use crate::chain::{Chain, Lifecycle, LifecycleError, Place, Stage, StageId};
-use crate::packet::{Batch, Links, Needs, PACKET_BYTES_MAX, Settlement};
+use crate::chain::{Lifecycle, LifecycleError, Place, Stage, StageId};
+use crate::packet::{Batch, Links, Settlement};
 use crate::source::{PacketSource, Received, SourceError};
-use crate::telemetry::WorkerCounters;
 use crate::trace::Tap;
+
+mod desk;
+
+pub use desk::Desk;
 
 /// How long a worker that is told to end goes on deciding packets that already
 /// wait in its queue; as long again it accepts them undecided.
@@ -75,140 +78,52 @@ pub enum WorkerError {
 /// The thread that serves one queue.
 pub struct Worker {
     source: Box<dyn PacketSource>,
-    mailbox: Receiver<Order>,
-    chain: Chain,
+    desk: Desk,
     batch: Batch,
-    links: Arc<Links>,
-    counters: Arc<WorkerCounters>,
-    taps: Vec<Tap>,
-    draining: bool,
+}
+
+/// How a worker ended.
+pub struct Ended {
+    /// What it worked at.
+    pub desk: Desk,
+    /// Its source, if that is still good.
+    pub source: Option<Box<dyn PacketSource>>,
+    /// Why it ended, if nobody told it to and its source has not come to its end. The
+    /// packets of the batch at hand have been accepted as they came.
+    pub result: Result<(), WorkerError>,
 }
 
 impl Worker {
-    /// A worker with an empty chain, which changes no bits of marks but those of
-    /// `mark_mask`.
-    pub fn new(
-        source: Box<dyn PacketSource>,
-        mailbox: Receiver<Order>,
-        links: Arc<Links>,
-        counters: Arc<WorkerCounters>,
-        mark_mask: u32,
-    ) -> Self {
+    /// A worker at a desk.
+    pub fn new(source: Box<dyn PacketSource>, desk: Desk) -> Self {
         Self {
             source,
-            mailbox,
-            chain: Chain::new(mark_mask),
+            desk,
             batch: Batch::new(),
-            links,
-            counters,
-            taps: Vec::new(),
-            draining: false,
         }
     }
 
-    /// Serves the queue until it is told to drain or the source ends, and hands
-    /// back the stages.
-    ///
-    /// # Errors
-    /// The source failed, or the host's own code panicked. The packets of the
-    /// batch at hand have been accepted as they came.
-    pub fn run(mut self) -> Result<Vec<Stage>, WorkerError> {
-        while !self.draining {
-            self.obey();
-            if self.draining || self.serve()? == Received::End {
+    /// Serves the queue until it is told to drain, the source ends or fails, or the
+    /// host's own code panics.
+    pub fn run(mut self) -> Ended {
+        let run = catch_unwind(AssertUnwindSafe(|| self.serve_all()));
+        let result = run.unwrap_or_else(|panic| Err(WorkerError::Panic(panic_text(&*panic))));
+        let is_good = !matches!(result, Err(WorkerError::Source(_)));
+        Ended {
+            desk: self.desk,
+            source: is_good.then_some(self.source),
+            result,
+        }
+    }
+
+    fn serve_all(&mut self) -> Result<(), WorkerError> {
+        while !self.desk.is_draining() {
+            self.desk.obey(Some(&mut self.source));
+            if self.desk.is_draining() || self.serve()? == Received::End {
                 break;
             }
         }
-        self.drain()?;
-        Ok(self.chain.into_stages())
-    }
-
-    /// Follows all orders in the mailbox.
-    fn obey(&mut self) {
-        loop {
-            match self.mailbox.try_recv() {
-                Ok(Order::Adopt(generation, reply)) => {
-                    // Whoever asked may have given up waiting.
-                    let _ = reply.send(self.adopt(generation));
-                }
-                Ok(Order::Call(id, call, reply)) => {
-                    let stage = self.chain.stage_mut(id);
-                    // Whoever asked may have given up waiting.
-                    let _ = reply.send(stage.map(|stage| stage.lifecycle(call)));
-                }
-                Ok(Order::Links(links)) => self.links = links,
-                Ok(Order::Trace(tap, reply)) => {
-                    // Where no packets come nobody else forgets them.
-                    self.taps.retain(Tap::is_heard);
-                    self.taps.push(tap);
-                    self.chain.keep_journal(true);
-                    self.suit_watchers();
-                    // Whoever asked may have given up waiting.
-                    let _ = reply.send(());
-                }
-                Ok(Order::Drain) | Err(TryRecvError::Disconnected) => {
-                    self.draining = true;
-                    return;
-                }
-                Err(TryRecvError::Empty) => return,
-            }
-        }
-    }
-
-    /// Widens the source, takes the new chain, then narrows the source: no stage
-    /// is called with less than it needs.
-    fn adopt(&mut self, generation: Generation) -> Adopted {
-        let Generation { number, places } = generation;
-        let before = self.needs();
-        let incoming = places.iter().filter_map(|place| place.incoming.as_ref());
-        let wide = incoming.fold(before, |needs, stage| needs.union(stage.needs()));
-        if wide != before
-            && let Err(error) = self.source.configure(wide)
-        {
-            return Adopted {
-                number,
-                retired: places
-                    .into_iter()
-                    .filter_map(|place| place.incoming)
-                    .collect(),
-                refused: Some(error),
-            };
-        }
-        let retired = self.chain.rearrange(places);
-        let after = self.needs();
-        if after != wide
-            && let Err(error) = self.source.configure(after)
-        {
-            // More than is needed serves as well.
-            tracing::warn!(error = %error.source, "the queue hands over more than is needed");
-        }
-        Adopted {
-            number,
-            retired,
-            refused: None,
-        }
-    }
-
-    /// What the started extensions need, and who watches: whole packets.
-    fn needs(&self) -> Needs {
-        let watchers = Needs {
-            snap_length: PACKET_BYTES_MAX as u32,
-            ..Needs::default()
-        };
-        let chain = self.chain.needs();
-        if self.taps.is_empty() {
-            chain
-        } else {
-            chain.union(watchers)
-        }
-    }
-
-    /// Sets the source up for those who watch now.
-    fn suit_watchers(&mut self) {
-        self.counters.watchers.set(self.taps.len() as u64);
-        if let Err(error) = self.source.configure(self.needs()) {
-            tracing::warn!(error = %error.source, "the queue cannot be set up for who watches");
-        }
+        self.drain()
     }
 
     /// Receives, decides and settles one batch.
@@ -216,14 +131,14 @@ impl Worker {
         let received = self.source.recv(&mut self.batch)?;
         if received == Received::Packets {
             let evaluated = catch_unwind(AssertUnwindSafe(|| {
-                self.chain.evaluate(&mut self.batch, &self.links);
+                self.desk.evaluate(&mut self.batch);
             }));
             if evaluated.is_err() {
                 self.batch.undecide();
             }
             self.settle()?;
-            if evaluated.is_ok() && !self.taps.is_empty() {
-                self.tell();
+            if evaluated.is_ok() {
+                self.desk.tell(&mut self.source, &self.batch);
             }
             evaluated.map_err(|panic| WorkerError::Panic(panic_text(&*panic)))?;
         }
@@ -231,7 +146,7 @@ impl Worker {
     }
 
     fn settle(&mut self) -> Result<(), SourceError> {
-        let counters = &self.counters;
+        let counters = self.desk.counters();
         counters.batches.add(1);
         counters.received.add(self.batch.len() as u64);
         let (mut dropped, mut repeated, mut stopped, mut queued) = (0, 0, 0, 0);
@@ -253,23 +168,9 @@ impl Worker {
         self.source.settle(&self.batch)
     }
 
-    /// Tells of the batch, which is on its way already, to those who watch; those who
-    /// have gone are forgotten.
-    fn tell(&mut self) {
-        let queue = self.source.settings().queue;
-        let (links, batch, chain) = (&self.links, &self.batch, &self.chain);
-        let before = self.taps.len();
-        self.taps
-            .retain(|tap| tap.offer(queue, links, batch, chain));
-        if self.taps.len() != before {
-            self.chain.keep_journal(!self.taps.is_empty());
-            self.suit_watchers();
-        }
-    }
-
     /// Settles what waits in the queue, for a bounded time by the chain; then all the rest
-    /// is accepted, at once where the source can do that. The waker is called first, so that an empty queue is
-    /// told by `Woken`.
+    /// is accepted, at once where the source can do that. The waker is called first, so
+    /// that an empty queue is told by `Woken`.
     fn drain(&mut self) -> Result<(), WorkerError> {
         let began = Instant::now();
         while began.elapsed() < DRAIN {

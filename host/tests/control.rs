@@ -6,12 +6,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 
 use ipqext_host::control::ControlError;
 use ipqext_host::daemon::{self, Config, DaemonError, StartUp};
 use ipqext_host::packet::{Packet, Settlement};
-use ipqext_host::source::PacketSource;
 use ipqext_host::source::memory::{MemoryQueue, memory};
 use ipqext_tests::guests;
 use ipqext_tests::programs::{Client, PATIENCE, wait_until};
@@ -602,25 +603,26 @@ fn a_daemon_that_cannot_start_an_extension_binds_nothing() {
         ("missing", "template"),
         ("refuses-start", "refuses to start"),
     ] {
-        let opened = std::cell::Cell::new(false);
+        let opened = Arc::new(AtomicBool::new(false));
+        let note = opened.clone();
         let start = vec![start_up("count", ""), start_up(name, "")];
-        let error = daemon::run(&place.config(start), || {
-            opened.set(true);
-            Ok(Vec::new())
+        let error = daemon::run(&place.config(start), move |_, _| {
+            note.store(true, Ordering::Relaxed);
+            Ok(Box::new(memory().1))
         });
         let error = error.unwrap_err().to_string();
         assert!(
             error.contains(&format!("--start {name}")) && error.contains(words),
             "{error}"
         );
-        assert!(!opened.get(), "no queue was bound");
+        assert!(!opened.load(Ordering::Relaxed), "no queue was bound");
         assert!(!place.socket().exists());
     }
     let config = Config {
         ext_dir: place.dir.path().join("missing"),
         ..place.config(Vec::new())
     };
-    let error = daemon::run(&config, || Ok(Vec::new()))
+    let error = daemon::run(&config, |_, _| Ok(Box::new(memory().1)))
         .unwrap_err()
         .to_string();
     assert!(
@@ -896,6 +898,8 @@ impl Place {
             ext_dir: self.dir.path().join("ext"),
             socket: Some(self.socket()),
             start,
+            queues: 0..=0,
+            processors: Vec::new(),
             mark_mask: u32::MAX,
             rules: Vec::new(),
         }
@@ -933,8 +937,11 @@ impl Running {
         queue.push((0..pings).map(ping));
         let (ended, end) = channel();
         std::thread::spawn(move || {
-            let source: Box<dyn PacketSource> = Box::new(source);
-            ended.send(daemon::run(&config, || Ok(vec![source])))
+            let source = Mutex::new(Some(source));
+            ended.send(daemon::run(&config, move |_, _| {
+                let source = source.lock().unwrap().take();
+                Ok(Box::new(source.expect("the queue is opened once")))
+            }))
         });
         Self { queue, end }
     }

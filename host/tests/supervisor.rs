@@ -97,6 +97,8 @@ fn with_one_worker() -> (Supervisor, Gate, MemoryQueue) {
         links: Vec::new(),
         mark_mask: u32::MAX,
         workers: 1,
+        processors: Vec::new(),
+        open: Box::new(|queue, _| panic!("queue {queue} is opened again")),
         events,
         answer_timeout: Duration::from_millis(200),
     });

@@ -13,7 +13,7 @@ use ipqext_host::packet::{
 use ipqext_host::source::PacketSource;
 use ipqext_host::source::memory::{MemoryQueue, Settled, memory};
 use ipqext_host::telemetry::{StageCounters, WorkerCounters};
-use ipqext_host::worker::{Adopted, Generation, LifecycleAnswer, Order, Worker, WorkerError};
+use ipqext_host::worker::{Adopted, Desk, Generation, LifecycleAnswer, Order, Worker, WorkerError};
 use ipqext_tests::programs::{PATIENCE, wait_until};
 use proptest::prelude::*;
 
@@ -247,15 +247,14 @@ impl Bench {
         let (mailbox, orders) = channel();
         let counters = Arc::<WorkerCounters>::default();
         let waker = source.waker();
-        let worker = Worker::new(
-            Box::new(source),
-            orders,
-            Arc::default(),
-            counters.clone(),
-            u32::MAX,
-        );
+        let desk = Desk::new(orders, Arc::default(), counters.clone(), u32::MAX);
+        let worker = Worker::new(Box::new(source), desk);
         let (ended, end) = channel();
-        std::thread::spawn(move || ended.send(worker.run()));
+        std::thread::spawn(move || {
+            let end = worker.run();
+            let stages = end.desk.into_stages();
+            ended.send(end.result.map(|()| stages))
+        });
         Self {
             queue,
             mailbox,

@@ -335,6 +335,12 @@ pub struct Queue {
     pub queue: u16,
     /// Which worker serves it, from 0.
     pub worker: u32,
+    /// Whether the worker is `serving` it, or `down` after a failure, to be tried again.
+    pub state: String,
+    /// How often the worker began anew after a failure.
+    pub restarts: u64,
+    /// Why it last failed.
+    pub last_failure: Option<String>,
     /// How packets are read: `netlink`, `nfq` or `memory`.
     pub source: String,
     /// Bytes of each packet that the kernel hands over.

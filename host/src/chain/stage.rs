@@ -223,6 +223,11 @@ impl Stage {
                 "extension failed and starts over; packets of the call go on without it"
             );
         }
+        self.renew();
+    }
+
+    /// Has the filter start over.
+    pub(super) fn renew(&mut self) {
         if let Err(fault) = self.filter.recover(self.started) {
             self.counters.faults.add(1);
             self.counters.quarantined.store(true, Ordering::Relaxed);

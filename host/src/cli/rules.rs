@@ -50,7 +50,7 @@ pub(super) fn rules(rules: &Rules) -> Result<String, RulesError> {
         Action::Remove { backend } => remove(*backend),
         Action::Show { backend } => show(*backend),
         Action::Print(one) => {
-            let rule = Rule::new(&one.rule, 0)?;
+            let rule = Rule::new(&one.rule, &(0..=0))?;
             Ok(match one.backend {
                 Backend::Nft => rules::nft_text(&[rule]),
                 Backend::Auto | Backend::Iptables => rule.commands().join("\n") + "\n",
@@ -69,7 +69,7 @@ fn is_by_nft(backend: Backend) -> bool {
 }
 
 fn install(one: &OneRule) -> Result<String, RulesError> {
-    let rule = [Rule::new(&one.rule, 0)?];
+    let rule = [Rule::new(&one.rule, &(0..=0))?];
     if is_by_nft(one.backend) {
         rules::apply_nft(&rules::nft_text(&rule))?;
         return Ok("installed by nft, in the table inet ipqext\n".to_owned());

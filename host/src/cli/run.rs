@@ -1,19 +1,26 @@
 //! `ipqext-host run`: serves a kernel queue.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::CliError;
+use super::processors::{self, Processors};
 use crate::daemon::{self, Config, StartUp};
 use crate::number::number;
+use crate::packet::Needs;
 use crate::params;
+use crate::queues;
 use crate::rules::Rule;
 use crate::source::netlink::{NetlinkConfig, NetlinkSource};
 use crate::source::nfq::{NfqConfig, NfqSource};
 use crate::source::{Gso, OpenError, PacketSource};
 use crate::telemetry::{self, LogFormat};
+
+/// The most workers: each is a thread, and an instance of every extension.
+const WORKERS_MAX: usize = 256;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
@@ -21,9 +28,14 @@ pub(super) struct Run {
     #[arg(short, long, value_name = "DIR")]
     ext_dir: PathBuf,
 
-    /// The kernel queue to bind.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    queue: u16,
+    /// The kernel queue to bind, or as A:B several, each served by a worker of its own.
+    #[arg(long, value_name = "N|A:B", default_value = "0", value_parser = served_queues)]
+    queue: RangeInclusive<u16>,
+
+    /// Bind the workers to these processors, as 0,2-3, one after the other and then from
+    /// the first again [default: the system decides].
+    #[arg(long, value_name = "LIST", value_parser = processors::parse)]
+    cpu_affinity: Option<Processors>,
 
     /// The control socket [default: the first usable of
     /// $XDG_RUNTIME_DIR/ipqext/control.sock, /run/ipqext/control.sock,
@@ -36,7 +48,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "NAME[=PARAMS]", value_parser = start_up)]
     start: Vec<StartUp>,
 
-    /// Install a rule that sends packets to the queue, as '--hook input -p icmp', for as
+    /// Install a rule that sends packets to the queues, as '--hook input -p icmp', for as
     /// long as the daemon runs; may be repeated. See ipqext-host rules install --help.
     #[arg(long, value_name = "RULE", allow_hyphen_values = true)]
     rules: Vec<String>,
@@ -109,6 +121,16 @@ enum Log {
     Json,
 }
 
+fn served_queues(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let queues = queues::parse(text).map_err(|error| error.to_string())?;
+    match queues.len() {
+        count if count > WORKERS_MAX => Err(format!(
+            "{text} are {count} queues, and there can be {WORKERS_MAX} workers at most"
+        )),
+        _ => Ok(queues),
+    }
+}
+
 fn start_up(text: &str) -> Result<StartUp, String> {
     let (name, params) = text.split_once('=').unwrap_or((text, ""));
     if name.is_empty() {
@@ -136,7 +158,7 @@ fn expanded(start: StartUp) -> Result<StartUp, CliError> {
 pub(super) fn run(run: Run) -> Result<(), CliError> {
     let start = run.start.into_iter().map(expanded);
     let start = start.collect::<Result<Vec<_>, _>>()?;
-    let rules = run.rules.iter().map(|text| Rule::parse(text, run.queue));
+    let rules = run.rules.iter().map(|text| Rule::parse(text, &run.queue));
     let rules = rules.collect::<Result<Vec<_>, _>>()?;
     let format = match run.log {
         Log::Text => LogFormat::Text,
@@ -146,6 +168,8 @@ pub(super) fn run(run: Run) -> Result<(), CliError> {
     let _log = telemetry::init_log(format);
     let config = Config {
         ext_dir: run.ext_dir,
+        queues: run.queue,
+        processors: run.cpu_affinity.map_or_else(Vec::new, |list| list.0),
         socket: run.socket,
         start,
         mark_mask: run.mark_mask,
@@ -158,7 +182,7 @@ pub(super) fn run(run: Run) -> Result<(), CliError> {
         gso: run.gso,
         spin: Duration::from_micros(run.spin_us.into()),
     };
-    daemon::run(&config, || Ok(vec![opener.open(run.queue)?]))?;
+    daemon::run(&config, move |queue, needs| opener.open(queue, needs))?;
     Ok(())
 }
 
@@ -172,24 +196,27 @@ struct Opener {
 }
 
 impl Opener {
-    fn open(&self, queue: u16) -> Result<Box<dyn PacketSource>, OpenError> {
+    fn open(&self, queue: u16, needs: Needs) -> Result<Box<dyn PacketSource>, OpenError> {
         let Self {
             max_length,
             fail_open,
             ..
         } = *self;
         Ok(match self.source {
-            Source::Netlink => Box::new(NetlinkSource::open(NetlinkConfig {
-                queue,
-                max_length,
-                fail_open,
-                gso: match self.gso {
-                    GsoWhen::Auto => Gso::Auto,
-                    GsoWhen::On => Gso::On,
-                    GsoWhen::Off => Gso::Off,
-                },
-                spin: self.spin,
-            })?),
+            Source::Netlink => {
+                let config = NetlinkConfig {
+                    queue,
+                    max_length,
+                    fail_open,
+                    gso: match self.gso {
+                        GsoWhen::Auto => Gso::Auto,
+                        GsoWhen::On => Gso::On,
+                        GsoWhen::Off => Gso::Off,
+                    },
+                    spin: self.spin,
+                };
+                Box::new(NetlinkSource::open(config, needs)?)
+            }
             Source::Nfq => Box::new(NfqSource::open(NfqConfig {
                 queue,
                 max_length,
@@ -203,6 +230,14 @@ impl Opener {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_queues_than_there_can_be_workers_are_refused() {
+        assert_eq!(served_queues("1:256"), Ok(1..=256));
+        let error = served_queues("0:65535").unwrap_err();
+        assert!(error.contains("65536 queues"), "{error}");
+        assert!(error.contains("256 workers"), "{error}");
+    }
 
     #[test]
     fn a_start_has_a_name_and_perhaps_parameters() {

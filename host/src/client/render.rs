@@ -124,6 +124,15 @@ fn status(status: &Status) -> String {
             packets(queue),
             lost(queue)
         );
+        if let Some(failure) = &queue.last_failure {
+            let _ = writeln!(
+                rows,
+                "\tworker {}, restarted {} times, last because: {}",
+                queue.state,
+                queue.restarts,
+                printable(failure)
+            );
+        }
     }
     aligned(&rows)
 }

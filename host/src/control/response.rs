@@ -202,6 +202,9 @@ fn queue(report: QueueReport) -> protocol::Queue {
     protocol::Queue {
         queue: settings.queue,
         worker: report.worker,
+        state: if report.is_served { "serving" } else { "down" }.to_owned(),
+        restarts: report.restarts,
+        last_failure: report.last_failure,
         source: settings.kind.to_owned(),
         copy_range: settings.copy_range,
         gso: settings.gso,

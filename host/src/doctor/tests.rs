@@ -38,7 +38,7 @@ fn saved(table: &str, rule: &str) -> String {
 /// A daemon on queue 0 with one started extension.
 fn daemon(gso: bool, edits: &str) -> Daemon {
     let queue = serde_json::json!({
-        "queue": 0, "worker": 0, "source": "nfq", "copy_range": 65535, "gso": gso,
+        "queue": 0, "worker": 0, "state": "serving", "restarts": 0, "source": "nfq", "copy_range": 65535, "gso": gso,
         "fail_open": false, "max_length": 8192,
         "packets": {"received": 0, "accepted": 0, "dropped": 0, "repeated": 0, "stopped": 0,
             "queued": 0, "batches": 0},

@@ -85,7 +85,7 @@ impl Rule {
         add("-m", "comment");
         add("--comment", &comment.to_string());
         add("-j", "NFQUEUE");
-        let several = self.queues.0 != self.queues.1;
+        let several = self.queues.start() != self.queues.end();
         add(
             if several {
                 "--queue-balance"
@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     fn commands(text: &str) -> Vec<String> {
-        Rule::parse(text, 0).unwrap().commands()
+        Rule::parse(text, &(0..=0)).unwrap().commands()
     }
 
     #[test]

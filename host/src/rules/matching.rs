@@ -1,10 +1,12 @@
 //! Which packets a rule is for, as an operator says it.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use clap::{Parser, ValueEnum};
 
 use super::{Family, RulesError};
+use crate::queues;
 
 /// The options that say which packets go to which queue.
 #[derive(Clone, Debug, clap::Args)]
@@ -115,8 +117,7 @@ pub struct Rule {
     pub(super) out_link: Option<String>,
     pub(super) mark: Option<(u32, Option<u32>)>,
     pub(super) raw: Vec<String>,
-    /// One number, or the first and the last.
-    pub(super) queues: (u16, u16),
+    pub(super) queues: RangeInclusive<u16>,
     pub(super) bypass: bool,
 }
 
@@ -129,11 +130,11 @@ pub(super) enum Ports {
 }
 
 impl Rule {
-    /// The rule that options say, with a queue for those that name none.
+    /// The rule that options say, with the queues for those that name none.
     ///
     /// # Errors
     /// They do not fit together.
-    pub fn new(options: &Match, queue: u16) -> Result<Self, RulesError> {
+    pub fn new(options: &Match, served: &RangeInclusive<u16>) -> Result<Self, RulesError> {
         let invalid = |problem: String| Err(RulesError::Invalid(problem));
         let (hook, has_in, has_out) = match options.hook {
             Hook::Prerouting => ("PREROUTING", true, false),
@@ -196,8 +197,10 @@ impl Rule {
                 .map_err(RulesError::Invalid)?,
             raw,
             queues: match &options.queue {
-                None => (queue, queue),
-                Some(text) => queues(text).map_err(RulesError::Invalid)?,
+                None => served.clone(),
+                Some(text) => {
+                    queues::parse(text).map_err(|error| RulesError::Invalid(error.to_string()))?
+                }
             },
             bypass: !options.no_bypass,
         })
@@ -207,7 +210,7 @@ impl Rule {
     ///
     /// # Errors
     /// It is none.
-    pub fn parse(text: &str, queue: u16) -> Result<Self, RulesError> {
+    pub fn parse(text: &str, served: &RangeInclusive<u16>) -> Result<Self, RulesError> {
         let wrong = |problem: String| RulesError::Text {
             text: text.to_owned(),
             problem,
@@ -223,7 +226,7 @@ impl Rule {
             let first = first.strip_prefix("error: ").unwrap_or(&first);
             wrong(format!("{first}; see ipqext-host rules install --help"))
         })?;
-        Self::new(&parsed.rule, queue).map_err(|error| match error {
+        Self::new(&parsed.rule, served).map_err(|error| match error {
             RulesError::Invalid(problem) => wrong(problem),
             other => other,
         })
@@ -231,10 +234,7 @@ impl Rule {
 
     /// The queues as iptables names them.
     pub(super) fn queue_text(&self) -> String {
-        match self.queues {
-            (first, last) if first == last => first.to_string(),
-            (first, last) => format!("{first}:{last}"),
-        }
+        queues::text(&self.queues)
     }
 
     /// Whether it is for ICMP, which is another protocol in each version of IP.
@@ -306,13 +306,6 @@ fn check_ports(list: &str) -> Result<(), String> {
     ))
 }
 
-fn queues(text: &str) -> Result<(u16, u16), String> {
-    let (first, last) = text.split_once(':').unwrap_or((text, text));
-    let both = first.parse().ok().zip(last.parse().ok());
-    let both = both.filter(|(first, last)| first <= last);
-    both.ok_or_else(|| format!("{text:?} is no queue: give a number up to 65535, or A:B"))
-}
-
 fn mark(text: &str) -> Result<(u32, Option<u32>), String> {
     let number = |text: &str| crate::number::number(text).ok();
     let parsed = match text.split_once('/') {
@@ -330,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_rule_is_for_both_versions_unless_something_says_otherwise() {
-        let families = |text: &str| Rule::parse(text, 0).unwrap().families;
+        let families = |text: &str| Rule::parse(text, &(0..=0)).unwrap().families;
         assert_eq!(families("--hook input"), Family::ALL);
         assert_eq!(families("--hook input -p icmp"), Family::ALL);
         assert_eq!(families("--hook input -s 10.0.0.0/8"), [Family::Ipv4]);
@@ -341,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_rule_without_a_queue_has_the_daemons() {
-        let queues = |text: &str| Rule::parse(text, 9).unwrap().queue_text();
+        let queues = |text: &str| Rule::parse(text, &(9..=9)).unwrap().queue_text();
         assert_eq!(queues("--hook input"), "9");
         assert_eq!(queues("--hook input --queue 3"), "3");
         assert_eq!(queues("--hook input --queue 3:6"), "3:6");
@@ -371,13 +364,13 @@ mod tests {
                 "--hook input --family ipv4 -p icmpv6",
                 "both versions of IP",
             ),
-            ("--hook input --queue 9:3", "no queue"),
+            ("--hook input --queue 9:3", "upside down"),
             ("--hook input --queue 65536", "no queue"),
             ("--hook input --mark red", "no mark"),
             ("--hook input --match \"'\"", "quote"),
             ("--hook 'input", "quote"),
         ] {
-            let error = Rule::parse(text, 0).unwrap_err().to_string();
+            let error = Rule::parse(text, &(0..=0)).unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
             assert!(error.contains("--rules"), "{text}: {error}");
         }

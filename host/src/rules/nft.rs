@@ -93,7 +93,7 @@ fn line(rule: &Rule, family: Family, either: Ports) -> String {
         None => {}
     }
     words.extend(rule.raw.iter().cloned());
-    let (first, last) = rule.queues;
+    let (first, last) = rule.queues.clone().into_inner();
     let queue = if first == last {
         first.to_string()
     } else {
@@ -173,7 +173,7 @@ mod tests {
             "--hook forward -p tcp -s 10.0.0.0/8 --dport 80:90,443 --in eth0 --mark 1/3 --queue 4:7 --no-bypass",
             "--hook output -p udp --port 53 --family ipv6",
         ]
-        .map(|text| Rule::parse(text, 0).unwrap());
+        .map(|text| Rule::parse(text, &(0..=0)).unwrap());
         insta::assert_snapshot!(text(&rules), @r#"
         table inet ipqext {
           chain input {

@@ -96,6 +96,11 @@ impl MemoryQueue {
         self.0.change(|state| state.waiting.extend(packets));
     }
 
+    /// Another source of the same queue, for when the one before has failed.
+    pub fn source(&self) -> MemorySource {
+        MemorySource(self.0.clone())
+    }
+
     /// No more packets will come.
     pub fn end(&self) {
         self.0.change(|state| state.ended = true);

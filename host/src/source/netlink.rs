@@ -12,7 +12,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
@@ -20,14 +19,15 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
+use self::bell::Bell;
 use self::message::{Message, messages, next_message};
 use self::socket::{SEND_BYTES, Socket};
 use super::diagnosis::{self, QueueLine};
 use super::request::{Configuration, Requests};
-use super::wake::Bell;
 use super::{Demand, Gso, Losses, Meter, OpenError, PacketSource, Received, Settings, SourceError};
 use crate::packet::{BATCH_MAX, Batch, Needs, PACKET_BYTES_MAX, Packet, Settlement};
 
+mod bell;
 mod message;
 mod socket;
 
@@ -48,10 +48,6 @@ const BUFFER_BYTES_MAX: usize = 256 << 20;
 /// may take. The kernel answers within the system call.
 const CONFIGURE_TRIES: u32 = 3;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// From how many packets on a batch says that more are on their way, so that it is worth
-/// to look for them before one waits.
-const BUSY: usize = 8;
 
 /// How to open a queue.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +108,7 @@ impl Meter for Gauge {
 
 /// A kernel queue.
 pub struct NetlinkSource {
-    socket: Socket,
+    socket: Arc<Socket>,
     bell: Arc<Bell>,
     gauge: Arc<Gauge>,
     configuration: Configuration,
@@ -124,8 +120,6 @@ pub struct NetlinkSource {
     early: VecDeque<Box<[u8]>>,
     /// The highest number of a packet that was received.
     last_id: Option<u32>,
-    /// Whether the last look found as little as if no more would come at once.
-    is_calm: bool,
     /// What ends the source, once the packets received before it are settled.
     failed: Option<SourceError>,
 }
@@ -158,12 +152,13 @@ fn stride(copy_range: u32) -> usize {
 }
 
 impl NetlinkSource {
-    /// Opens a netlink socket and binds the queue to it.
+    /// Opens a netlink socket and binds the queue to it, set up for what is needed from
+    /// the first packet on.
     ///
     /// # Errors
     /// The process may not, another socket has the queue, or the kernel has no
     /// NFQUEUE.
-    pub fn open(config: NetlinkConfig) -> Result<Self, OpenError> {
+    pub fn open(config: NetlinkConfig, needs: Needs) -> Result<Self, OpenError> {
         let queue = config.queue;
         let failed = |doing| {
             move |source| OpenError::Kernel {
@@ -173,11 +168,11 @@ impl NetlinkSource {
             }
         };
         let socket = Socket::open().map_err(failed("opening a netfilter netlink socket"))?;
-        let bell = Bell::new().map_err(failed("making an eventfd"))?;
-        let configuration = configuration(&config, Needs::default());
+        let socket = Arc::new(socket);
+        let configuration = configuration(&config, needs);
         let mut source = Self {
+            bell: Arc::new(Bell::new(&socket)),
             socket,
-            bell: Arc::new(bell),
             gauge: Arc::new(Gauge {
                 config,
                 copy_range: AtomicU32::new(0),
@@ -192,7 +187,6 @@ impl NetlinkSource {
             slots: Slots::new(configuration.copy_range),
             early: VecDeque::new(),
             last_id: None,
-            is_calm: true,
             failed: None,
         };
         source
@@ -233,9 +227,8 @@ impl NetlinkSource {
         let mut buffer = vec![0; stride(PACKET_BYTES_MAX as u32)];
         while began.elapsed() < ANSWER_TIMEOUT {
             let Some(length) = self.socket.receive_one(&mut buffer)? else {
-                // Somebody may ring meanwhile: that is kept for who receives.
                 let rest = ANSWER_TIMEOUT.saturating_sub(began.elapsed());
-                self.socket.wait(self.socket.as_fd(), Some(rest))?;
+                self.socket.wait(rest)?;
                 continue;
             };
             let datagram = &buffer[..length];
@@ -289,7 +282,7 @@ impl NetlinkSource {
                         complete(&mut packet, batch.now_ns());
                         batch.push(packet, &datagram[range]);
                     }
-                    Message::Answer { errno, .. } => self.note_answer(errno),
+                    Message::Answer { sequence, errno } => self.note_answer(sequence, errno),
                     Message::Other => {}
                 }
             }
@@ -297,14 +290,13 @@ impl NetlinkSource {
         count
     }
 
-    /// Receives what is there, up to a full batch, without blocking. Gives how many
-    /// datagrams that were.
-    fn receive(&mut self, batch: &mut Batch) -> io::Result<usize> {
+    /// Receives what is there, up to a full batch; if it is to wait, at least one
+    /// datagram. Gives how many those were.
+    fn receive(&mut self, batch: &mut Batch, waits: bool) -> io::Result<usize> {
         let stride = self.slots.stride;
         let area = batch.lend(stride * BATCH_MAX);
-        let count = self
-            .socket
-            .receive(area, stride, &mut self.slots.received)?;
+        let received = &mut self.slots.received;
+        let count = self.socket.receive(area, stride, received, waits)?;
         for slot in 0..count {
             let received = self.slots.received[slot];
             let start = slot * stride;
@@ -312,6 +304,10 @@ impl NetlinkSource {
                 self.gauge.cut.fetch_add(1, Ordering::Relaxed);
             }
             self.read_slot(batch, start, received.length);
+        }
+        if count < BATCH_MAX {
+            // All that came under an earlier setting has been received.
+            self.slots.stride = self.slots.wanted;
         }
         Ok(count)
     }
@@ -328,16 +324,18 @@ impl NetlinkSource {
                     packet.offset = (start + range.start) as u32;
                     batch.append_lent(packet);
                 }
-                Message::Answer { errno, .. } => self.note_answer(errno),
+                Message::Answer { sequence, errno } => self.note_answer(sequence, errno),
                 Message::Other => {}
             }
         }
     }
 
-    /// Notes the kernel's answer to a verdict, or to a configuration that was sent again.
-    fn note_answer(&mut self, errno: i32) {
+    /// Notes the kernel's answer to a verdict, to a configuration that was sent again, or
+    /// to whoever rang the bell.
+    fn note_answer(&mut self, sequence: u32, errno: i32) {
         match errno {
             0 => {}
+            _ if sequence == bell::SEQUENCE => {}
             // The packet is gone, as after its rule's chain was deleted.
             libc::ENOENT => {
                 self.gauge.verdicts_refused.fetch_add(1, Ordering::Relaxed);
@@ -351,18 +349,10 @@ impl NetlinkSource {
         }
     }
 
-    /// Whether to look again at once, as long as the queue is not empty for too long.
+    /// Whether to look again at once, as long as the queue has not been empty for too long.
     fn spins(&self, empty_since: &mut Option<Instant>) -> bool {
         let spin = self.gauge.config.spin;
         !spin.is_zero() && empty_since.get_or_insert_with(Instant::now).elapsed() < spin
-    }
-
-    /// Sleeps until there is something to receive or somebody rings.
-    fn sleep(&mut self) -> io::Result<()> {
-        if self.socket.wait(self.bell.as_fd(), None)? {
-            self.bell.silence();
-        }
-        Ok(())
     }
 
     /// Sends the verdicts that were written, and forgets them. The kernel refuses to be
@@ -458,34 +448,22 @@ impl PacketSource for NetlinkSource {
             source,
         };
         let mut empty_since = None;
-        // After a few packets only, one look more than is needed would delay each.
-        if std::mem::take(&mut self.is_calm) && self.early.is_empty() && !self.bell.is_rung() {
-            self.sleep().map_err(failed)?;
-        }
         loop {
             batch.begin(super::now_ns());
             let count = if self.early.is_empty() {
-                self.receive(batch).map_err(failed)?
+                let waits = !self.bell.is_rung() && !self.spins(&mut empty_since);
+                self.receive(batch, waits).map_err(failed)?
             } else {
                 self.take_early(batch)
             };
             if !batch.is_empty() {
-                self.is_calm = batch.len() < BUSY && self.gauge.config.spin.is_zero();
                 return Ok(Received::Packets);
             }
             if let Some(failed) = self.failed.take() {
                 return Err(failed);
             }
-            if count > 0 {
-                continue;
-            }
-            // All that came under an earlier setting has been received.
-            self.slots.stride = self.slots.wanted;
-            if self.bell.take() {
+            if count == 0 && self.bell.take() {
                 return Ok(Received::Woken);
-            }
-            if !self.spins(&mut empty_since) {
-                self.sleep().map_err(failed)?;
             }
         }
     }

@@ -1,5 +1,5 @@
-//! `udp-peer COUNT WINDOW`: sends COUNT numbered UDP packets over the loopback to
-//! its own port 9999, with at most WINDOW of them unanswered, and says how many
+//! `udp-peer COUNT WINDOW [SIZE]`: sends COUNT numbered UDP packets, each with SIZE bytes
+//! (4 if it is not given), over the loopback to its own port 9999, with at most WINDOW of them unanswered, and says how many
 //! arrived. Prints `sent N` when all are sent and `received N` at the end, which
 //! is when all arrived or none has for a while.
 
@@ -18,9 +18,12 @@ fn main() -> anyhow::Result<()> {
         .skip(1)
         .map(|argument| argument.parse())
         .collect::<Result<_, _>>()?;
-    let [count, window] = numbers[..] else {
-        anyhow::bail!("usage: udp-peer COUNT WINDOW");
+    let (count, window, size) = match numbers[..] {
+        [count, window] => (count, window, 4),
+        [count, window, size @ 4..=u32::MAX] => (count, window, size),
+        _ => anyhow::bail!("usage: udp-peer COUNT WINDOW [SIZE, at least 4]"),
     };
+    let mut payload = vec![0; size as usize];
     let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 9999))?;
     let mut arrivals = Arrivals::new(receiver, count)?;
     let mut sender = sender()?;
@@ -33,7 +36,8 @@ fn main() -> anyhow::Result<()> {
                 break;
             }
         }
-        sender.send(&number.to_be_bytes())?;
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        sender.send(&payload)?;
     }
     println!("sent {count}");
     std::io::stdout().flush()?;

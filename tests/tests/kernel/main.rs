@@ -9,6 +9,7 @@ mod edits;
 mod ends;
 mod guests;
 mod ipqtest;
+mod needs;
 mod new;
 mod params;
 mod ppm;
@@ -19,6 +20,7 @@ mod survives;
 mod tutorial;
 mod verdicts;
 mod watches;
+mod workers;
 
 use ipqext_tests::kernel::Namespace;
 

@@ -78,12 +78,14 @@ impl Socket {
     }
 
     /// Receives the datagrams that are there, each into a slot of its own; the slots
-    /// stand one behind the other, `stride` bytes each. Gives how many came.
+    /// stand one behind the other, `stride` bytes each. Gives how many came. If it is to
+    /// wait there is at least one, unless a signal came.
     pub(super) fn receive(
         &self,
         slots: &mut [u8],
         stride: usize,
         received: &mut [Received; BATCH_MAX],
+        waits: bool,
     ) -> io::Result<usize> {
         // SAFETY: all bits zero are a value of these plain structures.
         let (mut vectors, mut headers): ([libc::iovec; BATCH_MAX], [libc::mmsghdr; BATCH_MAX]) =
@@ -97,7 +99,11 @@ impl Socket {
             header.msg_hdr.msg_iovlen = 1;
             count += 1;
         }
-        let flags = libc::MSG_DONTWAIT;
+        let flags = if waits {
+            libc::MSG_WAITFORONE
+        } else {
+            libc::MSG_DONTWAIT
+        };
         // SAFETY: the first `count` headers each name one vector, each vector a slot; all
         // of them live until the call returns, and nobody else looks at the slots.
         let came = unsafe {
@@ -117,20 +123,11 @@ impl Socket {
         Ok(came)
     }
 
-    /// Waits until a datagram comes or the other descriptor is readable; says whether
-    /// that one is.
-    pub(super) fn wait(&self, other: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<bool> {
-        let mut both = [
-            PollFd::new(self.as_fd(), PollFlags::POLLIN),
-            PollFd::new(other, PollFlags::POLLIN),
-        ];
-        let limit = match limit {
-            Some(limit) => PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX),
-            None => PollTimeout::NONE,
-        };
-        match poll(&mut both, limit) {
-            Ok(_) => Ok(both[1].any().unwrap_or(true)),
-            Err(nix::Error::EINTR) => Ok(false),
+    /// Waits until a datagram comes, or for so long.
+    pub(super) fn wait(&self, limit: Duration) -> io::Result<()> {
+        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], limit) {
+            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

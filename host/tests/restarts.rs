@@ -1,0 +1,288 @@
+//! Workers that die are named, counted and restarted, and the others go on.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ipqext_host::event::{
+    Action, Command, CommandError, Event, Events, ExtensionReport, QueueReport, Reply, State,
+};
+use ipqext_host::packet::{Batch, Needs};
+use ipqext_host::registry::Registry;
+use ipqext_host::runtime::{Limits, Runtime};
+use ipqext_host::source::memory::{MemoryQueue, MemorySource, memory};
+use ipqext_host::source::{Meter, OpenError, PacketSource, Received, SourceError};
+use ipqext_host::supervisor::{End, Setup, Supervisor};
+use ipqext_tests::guests;
+use packets::ping;
+use tokio::sync::{mpsc, oneshot};
+
+mod packets;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn after_a_panic_the_worker_goes_on_with_its_queue_and_its_extensions() {
+    let bench = Bench::start();
+    bench.act(Action::Start);
+    bench.queues[0].push([ping(1)]);
+    bench.queues[1].push([ping(1)]);
+    bench.queues[0].take_settled(1);
+    bench.queues[1].take_settled(1);
+
+    bench.break_next(Breakage::Panic);
+    bench.queues[0].push([ping(2)]);
+    let report = bench.wait_for(|queues| queues[0].restarts == 1 && queues[0].is_served);
+    let failure = report[0].last_failure.as_deref().unwrap_or_default();
+    assert!(failure.contains("panicked: on purpose"), "{failure}");
+    assert_eq!((report[1].restarts, &report[1].last_failure), (0, &None));
+    assert_eq!(bench.opened(), 0, "the queue stayed bound");
+
+    // What is started is started, here and there.
+    bench.queues[0].push([ping(3)]);
+    bench.queues[1].push([ping(4)]);
+    bench.queues[0].take_settled(1);
+    bench.queues[1].take_settled(1);
+    let listed = bench.listed();
+    assert_eq!((listed.state, listed.counts.faults), (State::Started, 0));
+    // The packet of the panic was seen before it.
+    assert_eq!(listed.counts.seen, 5);
+    bench.finish().unwrap();
+}
+
+#[test]
+fn a_failed_source_is_opened_again_and_set_up_for_what_is_started() {
+    let bench = Bench::start();
+    bench.act(Action::Start);
+    bench.break_next(Breakage::Fail);
+    bench.queues[0].push([ping(1)]);
+    bench.wait_for(|queues| queues[0].restarts == 1 && queues[0].is_served);
+    assert_eq!(bench.opened(), 1);
+    bench.queues[0].push([ping(2)]);
+    bench.queues[0].take_settled(1);
+    let last = *bench.queues[0].configured().last().unwrap();
+    assert_eq!(last.snap_length, bench.listed().needs.snap_length);
+    bench.finish().unwrap();
+}
+
+#[test]
+fn while_a_worker_is_down_commands_are_carried_out_all_the_same() {
+    let bench = Bench::start();
+    bench.refuse_to_open(true);
+    bench.break_next(Breakage::Fail);
+    bench.queues[0].push([ping(1)]);
+    bench.wait_for(|queues| !queues[0].is_served);
+
+    let began = Instant::now();
+    bench.act(Action::Start);
+    bench.act(Action::Info);
+    bench.queues[1].push([ping(2)]);
+    bench.queues[1].take_settled(1);
+    bench.act(Action::Reset);
+    assert!(began.elapsed() < PATIENCE / 2, "nobody is waited for");
+    let failure = bench.wait_for(|queues| {
+        let failure = queues[0].last_failure.as_deref();
+        failure.is_some_and(|failure| failure.contains("already bound by a test"))
+    });
+    assert!(!failure[0].is_served);
+
+    bench.refuse_to_open(false);
+    bench.wait_for(|queues| queues[0].is_served);
+    bench.queues[0].push([ping(3)]);
+    bench.queues[0].take_settled(1);
+    assert_eq!(bench.listed().counts.seen, 2, "it was started meanwhile");
+    bench.act(Action::Stop);
+    bench.finish().unwrap();
+}
+
+#[test]
+fn a_daemon_that_serves_no_queue_any_more_ends_and_says_why() {
+    let bench = Bench::start();
+    bench.refuse_to_open(true);
+    for number in [1, 0] {
+        bench.break_queue(number, Breakage::Fail);
+        bench.queues[number].push([ping(1)]);
+    }
+    let error = bench.supervisor.join().unwrap().result.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("no queue is served") && text.contains("bound by a test"),
+        "{text}"
+    );
+}
+
+/// What a source is to do instead of giving verdicts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Breakage {
+    Panic,
+    Fail,
+}
+
+#[derive(Default)]
+struct Plan {
+    breakage: [Option<Breakage>; 2],
+    refuses: bool,
+    opened: u32,
+}
+
+/// A source that breaks when it is planned.
+struct Planned {
+    number: usize,
+    inner: MemorySource,
+    plan: Arc<Mutex<Plan>>,
+}
+
+impl PacketSource for Planned {
+    fn configure(&mut self, needs: Needs) -> Result<(), SourceError> {
+        self.inner.configure(needs)
+    }
+
+    fn recv(&mut self, batch: &mut Batch) -> Result<Received, SourceError> {
+        self.inner.recv(batch)
+    }
+
+    fn settle(&mut self, batch: &Batch) -> Result<(), SourceError> {
+        let planned = self.plan.lock().unwrap().breakage[self.number].take();
+        match planned {
+            Some(Breakage::Panic) => panic!("on purpose"),
+            Some(Breakage::Fail) => Err(SourceError {
+                doing: "giving verdicts",
+                source: io::Error::other("on purpose"),
+            }),
+            None => self.inner.settle(batch),
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        self.inner.waker()
+    }
+
+    fn meter(&self) -> Arc<dyn Meter> {
+        self.inner.meter()
+    }
+}
+
+/// A supervisor on its thread, with two workers.
+struct Bench {
+    events: Events,
+    supervisor: JoinHandle<End>,
+    queues: [MemoryQueue; 2],
+    plan: Arc<Mutex<Plan>>,
+}
+
+impl Bench {
+    fn start() -> Self {
+        let (events, inbox) = mpsc::unbounded_channel();
+        let plan = Arc::<Mutex<Plan>>::default();
+        let (queues, sources): (Vec<_>, Vec<_>) = (0..2).map(|_| memory()).unzip();
+        let reopened = queues.clone();
+        let of_opener = plan.clone();
+        let open = move |queue: u16, needs: Needs| -> Result<Box<dyn PacketSource>, OpenError> {
+            let mut plan = of_opener.lock().unwrap();
+            if plan.refuses {
+                let owner = "a test".to_owned();
+                return Err(OpenError::Taken { queue, owner });
+            }
+            plan.opened += 1;
+            // All memory sources have the number 0: it is worker 0 whose source fails.
+            let mut source = Planned {
+                number: 0,
+                inner: reopened[0].source(),
+                plan: of_opener.clone(),
+            };
+            let _ = source.configure(needs);
+            Ok(Box::new(source))
+        };
+        let mut supervisor = Supervisor::new(Setup {
+            registry: Registry::open(Path::new(guests::shipped())).unwrap(),
+            runtime: Runtime::new(Limits::default()).unwrap(),
+            links: Vec::new(),
+            mark_mask: u32::MAX,
+            workers: 2,
+            processors: Vec::new(),
+            open: Box::new(open),
+            events: events.clone(),
+            answer_timeout: PATIENCE,
+        });
+        let add = Command::Add {
+            name: "template".to_owned(),
+            params: String::new(),
+            position: None,
+        };
+        supervisor.obey(add).unwrap();
+        let sources = (0..).zip(sources).map(|(number, inner)| {
+            let plan = plan.clone();
+            let source = Planned {
+                number,
+                inner,
+                plan,
+            };
+            Box::new(source) as Box<dyn PacketSource>
+        });
+        supervisor.employ(sources.collect()).unwrap();
+        Self {
+            events,
+            supervisor: std::thread::spawn(move || supervisor.run(inbox, || {})),
+            queues: queues.try_into().ok().unwrap(),
+            plan,
+        }
+    }
+
+    fn ask(&self, command: Command) -> Result<Reply, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.events.send(Event::Command(command, reply));
+        answer.blocking_recv().expect("the supervisor answers")
+    }
+
+    fn act(&self, action: Action) -> Reply {
+        let name = "template".to_owned();
+        self.ask(Command::Extension { name, action }).unwrap()
+    }
+
+    fn listed(&self) -> ExtensionReport {
+        match self.ask(Command::List) {
+            Ok(Reply::List(mut all)) => all.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until the queues are so.
+    fn wait_for(&self, are_so: impl Fn(&[QueueReport]) -> bool) -> Vec<QueueReport> {
+        let began = Instant::now();
+        loop {
+            let Ok(Reply::Status(status)) = self.ask(Command::Status) else {
+                panic!("status is always answered");
+            };
+            if are_so(&status.queues) {
+                return status.queues;
+            }
+            assert!(began.elapsed() < PATIENCE, "{:?}", status.queues);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn break_next(&self, breakage: Breakage) {
+        self.break_queue(0, breakage);
+    }
+
+    fn break_queue(&self, number: usize, breakage: Breakage) {
+        self.plan.lock().unwrap().breakage[number] = Some(breakage);
+    }
+
+    fn refuse_to_open(&self, refuses: bool) {
+        self.plan.lock().unwrap().refuses = refuses;
+    }
+
+    fn opened(&self) -> u32 {
+        self.plan.lock().unwrap().opened
+    }
+
+    fn finish(self) -> Result<(), String> {
+        let _ = self.events.send(Event::Signal("a test"));
+        let end = self.supervisor.join().unwrap();
+        end.result.map_err(|error| error.to_string())
+    }
+}
