@@ -78,9 +78,8 @@ fn a_batch_from_the_kernel_costs_no_allocation() {
         gso: Gso::Auto,
         spin: Duration::ZERO,
     };
-    let mut source = NetlinkSource::open(config).unwrap();
     let mut chain = chain(&["count", "icmp_drop"]);
-    source.configure(chain.needs()).unwrap();
+    let mut source = NetlinkSource::open(config, chain.needs()).unwrap();
     let links = Arc::<Links>::default();
     let mut batch = Batch::new();
     let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 9999)).unwrap();
@@ -106,15 +105,15 @@ fn a_batch_from_the_kernel_costs_no_allocation() {
 /// Packets all alike, and batches in which each second packet is dropped or of another
 /// kind, so that the second extension is given a selection of its own.
 fn holds_for(extensions: &[&str]) {
+    let mut chain = chain(extensions);
+    let links = Arc::<Links>::default();
+    let mut batch = Batch::new();
     for size in [1, 64] {
         for (kind, packet) in [
             ("of UDP", udp as fn(u32) -> (Packet, Vec<u8>)),
             ("mixed", mixed),
         ] {
             let packets: Vec<_> = (0..size).map(packet).collect();
-            let mut chain = chain(extensions);
-            let links = Arc::<Links>::default();
-            let mut batch = Batch::new();
             let what = format!("{extensions:?}, {kind}, in batches of {size}");
             costs_nothing(&what, size, || {
                 batch.begin(1);
