@@ -75,7 +75,11 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    fn new() -> Result<Self, String> {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// The machine does not allow it, or lacks what is used in it.
+    pub fn new() -> Result<Self, String> {
         let of_user = !nix::unistd::geteuid().is_root();
         let kind = if of_user { "-Urn" } else { "-n" };
         let namespace = Self::hold(Command::new("unshare"), kind, of_user)?;
@@ -129,7 +133,11 @@ impl Namespace {
             .map_err(|_| "unshare: no network namespace can be made here".to_owned())
     }
 
-    fn check(&self, words: &[&str]) -> Result<(), String> {
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn check(&self, words: &[&str]) -> Result<(), String> {
         let output = self.command(words[0]).args(&words[1..]).output();
         let output = output.map_err(|error| format!("{}: {error}", words[0]))?;
         if output.status.success() {
@@ -156,6 +164,8 @@ impl Namespace {
         command.stdin(Stdio::null());
         // iptables takes a lock that only root may have in its usual place.
         command.env("XTABLES_LOCKFILE", self.lock_file());
+        // Compiled code stays where everything else is that was built.
+        command.env("XDG_CACHE_HOME", crate::guests::target_dir().join("tests"));
         command
     }
 

@@ -2,6 +2,8 @@
 //! its own. Where the machine does not allow that, each says so loudly; with
 //! IPQEXT_REQUIRE_KERNEL_TESTS set, it fails.
 
+mod bench;
+mod cache;
 mod decides;
 mod doctor;
 mod edits;

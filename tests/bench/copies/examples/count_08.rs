@@ -1,0 +1,4 @@
+//! `count` under another name.
+
+#[path = "../../../../extensions-wasm/count/src/lib.rs"]
+mod count;
