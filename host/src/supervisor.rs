@@ -16,7 +16,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chain::{Lifecycle, Place};
 use crate::event::{Answer, Command, CommandError, Demanded, Event, Events, Reply, StatusReport};
-use crate::packet::{Edits, Link, Links, Needs};
+use crate::packet::{Edits, Link, Links, MarkRules, Needs};
 use crate::registry::{Registry, canonical};
 use crate::runtime::Runtime;
 use crate::source::{Demand, Gso, OpenError, PacketSource};
@@ -50,8 +50,8 @@ pub struct Setup {
     pub processors: Vec<usize>,
     /// Opens a queue again whose source failed.
     pub open: Box<Opener>,
-    /// The bits of packet marks that extensions may change.
-    pub mark_mask: u32,
+    /// What may be done with packet marks.
+    pub marks: MarkRules,
     /// Where workers tell of their end.
     pub events: Events,
     /// How long a worker may take to answer. It answers between two batches, and
@@ -84,7 +84,7 @@ pub struct Supervisor {
     runtime: Runtime,
     links: Arc<Links>,
     workers: u32,
-    mark_mask: u32,
+    marks: MarkRules,
     open: Box<Opener>,
     events: Events,
     crew: Crew,
@@ -105,12 +105,12 @@ impl Supervisor {
                 devices: setup.links,
             }),
             workers: setup.workers,
-            mark_mask: setup.mark_mask,
+            marks: setup.marks,
             open: setup.open,
             crew: Crew::new(
                 Setting {
                     events: setup.events.clone(),
-                    mark_mask: setup.mark_mask,
+                    marks: setup.marks,
                     processors: setup.processors,
                 },
                 setup.answer_timeout,

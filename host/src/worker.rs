@@ -152,8 +152,8 @@ impl Worker {
         let (mut dropped, mut repeated, mut stopped, mut queued) = (0, 0, 0, 0);
         for entry in self.batch.entries() {
             match entry.settlement() {
-                Settlement::Accept => {}
-                Settlement::Drop => dropped += 1,
+                Settlement::Accept | Settlement::AcceptFlow => {}
+                Settlement::Drop | Settlement::DropFlow => dropped += 1,
                 Settlement::Repeat => repeated += 1,
                 Settlement::Stop => stopped += 1,
                 Settlement::Queue(_) => queued += 1,

@@ -249,7 +249,7 @@ impl Bench {
             registry: Registry::open(Path::new(guests::shipped())).unwrap(),
             runtime: Runtime::new(Limits::default()).unwrap(),
             links: Vec::new(),
-            mark_mask: u32::MAX,
+            marks: u32::MAX.into(),
             workers: 2,
             processors: Vec::new(),
             open: Box::new(open),

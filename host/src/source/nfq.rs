@@ -294,7 +294,9 @@ fn verdict(settlement: Settlement) -> Option<nfq::Verdict> {
     match settlement {
         Settlement::Accept => Some(nfq::Verdict::Accept),
         Settlement::Drop => Some(nfq::Verdict::Drop),
-        Settlement::Repeat => Some(nfq::Verdict::Repeat),
+        Settlement::Repeat | Settlement::AcceptFlow | Settlement::DropFlow => {
+            Some(nfq::Verdict::Repeat)
+        }
         Settlement::Stop => Some(nfq::Verdict::Stop),
         Settlement::Queue(_) => None,
     }

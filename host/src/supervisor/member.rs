@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use super::Opener;
 use crate::chain::Stage;
 use crate::event::{CommandError, Demanded, Event, Events, QueueReport};
-use crate::packet::Links;
+use crate::packet::{Links, MarkRules};
 use crate::source::{Meter, OpenError, PacketSource, SourceError};
 use crate::telemetry::WorkerCounters;
 use crate::worker::{Desk, Ended, Order, Worker, WorkerError};
@@ -99,7 +99,7 @@ impl Member {
         let _ = mailbox.send(first);
         let (waker, meter) = (source.waker(), source.meter());
         let queue = meter.settings().queue;
-        let desk = Desk::new(orders, links, counters.clone(), setting.mark_mask);
+        let desk = Desk::new(orders, links, counters.clone(), setting.marks);
         let (hand_over, thread) = setting.start(number, queue)?;
         // The thread waits for it.
         let _ = hand_over.send(Worker::new(source, desk));
@@ -305,7 +305,7 @@ impl Drop for Farewell {
 /// What all workers have in common.
 pub(super) struct Setting {
     pub(super) events: Events,
-    pub(super) mark_mask: u32,
+    pub(super) marks: MarkRules,
     /// The processors that workers are bound to, in turn; none if they are not.
     pub(super) processors: Vec<usize>,
 }

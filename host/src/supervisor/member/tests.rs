@@ -79,7 +79,7 @@ fn setting() -> (Setting, UnboundedReceiver<Event>) {
     let (events, inbox) = unbounded_channel();
     let setting = Setting {
         events,
-        mark_mask: u32::MAX,
+        marks: MarkRules::default(),
         processors: Vec::new(),
     };
     (setting, inbox)
