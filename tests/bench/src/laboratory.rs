@@ -126,7 +126,8 @@ fn path(path: PathBuf) -> Option<String> {
 /// examples elsewhere.
 fn collect(built: &Path, collected: &Path) -> anyhow::Result<()> {
     fs::create_dir(collected)?;
-    for name in (0..LONGEST_CHAIN).map(counter).chain(["ttl".to_owned()]) {
+    let others = ["ttl", "match"].map(str::to_owned);
+    for name in (0..LONGEST_CHAIN).map(counter).chain(others) {
         let file = format!("{}.wasm", name.replace('-', "_"));
         let places = [built.join(&file), built.join("examples").join(&file)];
         // What is missing is told where it is wanted.

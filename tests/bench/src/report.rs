@@ -13,18 +13,19 @@ mod plot;
 pub(crate) use document::record;
 pub(crate) use plot::plot;
 
-/// A part of the table: its title, and its cells with the heads first.
+/// A part of the table: its cells, with the heads first, of which the first ends with a
+/// colon and is the title.
 struct Part {
-    title: &'static str,
     cells: Vec<Vec<String>>,
 }
 
 /// The table as text.
 pub(crate) fn text(results: &Results, machine: &Machine) -> String {
     let parts = parts(results);
+    // What stands last in a line takes as much room as it wants.
     let width = |column: usize| {
-        let cells = parts.iter().flat_map(|part| &part.cells);
-        let texts = cells.filter_map(|line| line.get(column));
+        let lines = parts.iter().flat_map(|part| &part.cells);
+        let texts = lines.filter_map(|line| line[..line.len() - 1].get(column));
         texts.map(|text| text.chars().count()).max().unwrap_or(0)
     };
     let columns = parts
@@ -40,11 +41,11 @@ pub(crate) fn text(results: &Results, machine: &Machine) -> String {
         }
         let mut shown = String::new();
         for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
-            if column == 0 || column + 1 == line.len() {
-                shown.push_str(&format!("{cell:<width$}  "));
-            } else {
-                shown.push_str(&format!("{cell:>width$}  "));
-            }
+            shown.push_str(&match column {
+                0 => format!("{cell:<width$}  "),
+                last if last + 1 == line.len() => cell.clone(),
+                _ => format!("{cell:>width$}  "),
+            });
         }
         text.push_str(shown.trim_end());
         text.push('\n');
@@ -68,7 +69,6 @@ fn part(results: &Results, group: Group) -> Part {
     let rows = results.rows().iter().filter(|row| row.group == group);
     let lines = rows.map(|row| line(results, row));
     Part {
-        title: group.title(),
         cells: [heads].into_iter().chain(lines).collect(),
     }
 }
@@ -134,7 +134,6 @@ fn claims(results: &Results) -> Part {
         Some(cells.to_vec())
     });
     Part {
-        title: "What each round says",
         cells: [heads.map(str::to_owned).to_vec()]
             .into_iter()
             .chain(lines)

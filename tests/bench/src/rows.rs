@@ -178,7 +178,7 @@ fn tcp() -> Vec<Named> {
         ..Daemon::counting("netlink", 0)
     };
     let bypass = Daemon {
-        start: vec!["match=tcp => accept-flow".to_owned()],
+        start: vec!["match=accept-flow tcp".to_owned()],
         options: &[
             "--bypass-bits",
             "30,31",
@@ -214,6 +214,7 @@ fn round_trip() -> Vec<Named> {
     vec![
         ("no-queue", "no queue", Subject::NoQueue),
         ("classic", "C, libnetfilter_queue", Subject::Classic),
+        ("native", "C, batched, no sandbox", Subject::Batched),
         ("netlink-1", "netlink, 1 extension", counting(1)),
         (
             "netlink-1-spin",

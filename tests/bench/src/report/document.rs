@@ -41,7 +41,7 @@ fn replaced(document: &str, figures: &str) -> anyhow::Result<String> {
 }
 
 fn markdown(part: &Part) -> String {
-    let mut text = format!("\n**{}**\n\n", part.title);
+    let mut text = String::from("\n");
     for (number, line) in part.cells.iter().enumerate() {
         let cells = line
             .iter()
@@ -80,13 +80,10 @@ mod tests {
     fn a_part_is_a_table_of_markdown() {
         let cells = [["UDP:", "ns", "rounds"], ["a|b", "1", "2"]];
         let cells = cells.map(|line| line.map(str::to_owned).to_vec()).to_vec();
-        let part = Part {
-            title: "UDP",
-            cells,
-        };
+        let part = Part { cells };
         assert_eq!(
             markdown(&part),
-            "\n**UDP**\n\n| UDP | ns | rounds |\n| --- | ---: | --- |\n| a\\|b | 1 | 2 |\n"
+            "\n| UDP | ns | rounds |\n| --- | ---: | --- |\n| a\\|b | 1 | 2 |\n"
         );
     }
 }
