@@ -42,6 +42,28 @@ pub struct Losses {
     pub verdicts_refused: Option<u64>,
 }
 
+impl Losses {
+    /// Nothing got lost.
+    pub const NONE: Self = Self {
+        queue_full: Some(0),
+        socket_full: Some(0),
+        truncated: Some(0),
+        verdicts_refused: Some(0),
+    };
+
+    /// What got lost here and there; unknown where one of them is.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
+        Self {
+            queue_full: sum(self.queue_full, other.queue_full),
+            socket_full: sum(self.socket_full, other.socket_full),
+            truncated: sum(self.truncated, other.truncated),
+            verdicts_refused: sum(self.verdicts_refused, other.verdicts_refused),
+        }
+    }
+}
+
 /// Reads from any thread what a source counts and how it is set up, while a worker owns
 /// the source.
 pub trait Meter: Send + Sync {

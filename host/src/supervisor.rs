@@ -87,6 +87,8 @@ pub struct Supervisor {
     marks: MarkRules,
     open: Box<Opener>,
     events: Events,
+    /// Workers to be tried again, of which nobody could be asked to remind.
+    overdue: Vec<u32>,
     crew: Crew,
     extensions: Vec<Extension>,
     generation: u64,
@@ -116,6 +118,7 @@ impl Supervisor {
                 setup.answer_timeout,
             ),
             events: setup.events,
+            overdue: Vec::new(),
             extensions: Vec::new(),
             generation: 0,
             next_id: 0,
@@ -162,6 +165,10 @@ impl Supervisor {
                     break;
                 }
                 Event::Command(command, reply) => {
+                    for worker in std::mem::take(&mut self.overdue) {
+                        // This very inbox takes it.
+                        let _ = self.events.send(Event::WorkerDue(worker));
+                    }
                     // Whoever asked may have hung up.
                     let _ = reply.send(self.obey(command));
                 }
@@ -230,8 +237,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Sees to it that a worker is tried again.
-    fn try_later(&self, worker: u32, delay: Duration) {
+    /// Sees to it that a worker is tried again: after some time, or with the next command
+    /// if there can be no thread that waits.
+    fn try_later(&mut self, worker: u32, delay: Duration) {
         let events = self.events.clone();
         let remind = move || {
             std::thread::sleep(delay);
@@ -240,7 +248,8 @@ impl Supervisor {
         };
         let reminder = std::thread::Builder::new().name("ipqext-reminder".to_owned());
         if let Err(error) = reminder.spawn(remind) {
-            tracing::error!(worker, error = %error, "worker will not be tried again");
+            tracing::warn!(worker, error = %error, "worker is tried again with the next command");
+            self.overdue.push(worker);
         }
     }
 
