@@ -16,7 +16,7 @@ use crate::packet::Needs;
 use crate::queues;
 use crate::registry::Registry;
 use crate::rules::{self, Installed, Owner, Rule, RulesError};
-use crate::runtime::{Limits, Runtime, RuntimeError};
+use crate::runtime::{CodeCache, Limits, Runtime, RuntimeError};
 use crate::socket_path;
 use crate::source::{OpenError, PacketSource};
 use crate::supervisor::{End, EndError, Opener, Setup, Supervisor};
@@ -36,6 +36,8 @@ pub struct Config {
     pub processors: Vec<usize>,
     /// Where the control socket is to be; `None` for the usual place.
     pub socket: Option<PathBuf>,
+    /// Where compiled code is kept; `None` for nowhere.
+    pub cache_dir: Option<PathBuf>,
     /// Extensions to add and start before the first packet.
     pub start: Vec<StartUp>,
     /// The bits of packet marks that extensions may change.
@@ -206,7 +208,7 @@ fn supervisor(
     let registry = Registry::open(&config.ext_dir).map_err(DaemonError::ExtDir)?;
     Ok(Supervisor::new(Setup {
         registry,
-        runtime: Runtime::new(Limits::default())?,
+        runtime: runtime(config)?,
         links: links::snapshot().map_err(system("list the network devices"))?,
         workers: config.queues.len() as u32,
         processors: config.processors.clone(),
@@ -215,6 +217,21 @@ fn supervisor(
         events,
         answer_timeout: ANSWER_TIMEOUT,
     }))
+}
+
+/// What runs extensions. A directory that cannot be used for compiled code costs time
+/// only.
+fn runtime(config: &Config) -> Result<Runtime, RuntimeError> {
+    let runtime = Runtime::new(Limits::default())?;
+    let cache = config.cache_dir.as_deref().map(CodeCache::open);
+    Ok(match cache {
+        Some(Ok(cache)) => runtime.with_cache(cache),
+        Some(Err(error)) => {
+            tracing::warn!(error = %error, "compiled code is not kept");
+            runtime
+        }
+        None => runtime,
+    })
 }
 
 fn start_up(supervisor: &mut Supervisor, start: &StartUp) -> Result<(), CommandError> {
@@ -243,13 +260,11 @@ fn start_up(supervisor: &mut Supervisor, start: &StartUp) -> Result<(), CommandE
 
 /// Takes away the rules of daemons that were killed, and installs this one's.
 fn install_rules(config: &Config) -> Result<Installed, RulesError> {
-    for queue in config.queues.clone() {
-        match rules::remove_stale(queue) {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "removed rules of a daemon that was killed"),
-            // Where they cannot be seen, this one's cannot be installed either.
-            Err(error) => tracing::debug!(error = %error, "cannot look for stale rules"),
-        }
+    match rules::remove_stale(&config.queues) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "removed rules of a daemon that was killed"),
+        // Where they cannot be seen, this one's cannot be installed either.
+        Err(error) => tracing::debug!(error = %error, "cannot look for stale rules"),
     }
     let installed = rules::install(&config.rules, Some(Owner::this()))?;
     for command in config.rules.iter().flat_map(Rule::commands) {

@@ -2,6 +2,7 @@
 //! place that names wasmtime.
 
 mod bindings;
+mod cache;
 mod clock;
 mod compiled;
 mod componentize;
@@ -14,6 +15,7 @@ mod instance;
 mod limits;
 mod wasi;
 
+pub use cache::{CacheError, CodeCache};
 pub use compiled::{CompileError, Compiled, Description, Hash};
 pub use componentize::{API_VERSION, ComponentizeError};
 pub use engine::{Runtime, RuntimeError};

@@ -31,7 +31,7 @@ mod member;
 use crew::{Crew, Retired};
 use extension::{Extension, Life};
 pub use member::ResumeError;
-use member::Setting;
+use member::{Setting, in_full};
 
 /// Opens a queue by its number, set up for what is needed of it.
 pub type Opener = dyn Fn(u16, Needs) -> Result<Box<dyn PacketSource>, OpenError> + Send;
@@ -195,32 +195,35 @@ impl Supervisor {
 
     /// Takes note of a worker's end: the daemon's too, if it was not a failure.
     fn bury(&mut self, worker: u32) -> ControlFlow<()> {
+        let queue = self.crew.queue(worker);
         match self.crew.take_ended(worker) {
             Ok(()) => {
-                tracing::info!(worker, "worker ended");
+                tracing::info!(worker, queue, "worker ended");
                 return ControlFlow::Break(());
             }
             Err((error, delay)) => {
-                tracing::error!(worker, error = %error, "worker failed");
+                tracing::error!(worker, queue, error = in_full(&error), "worker failed");
                 self.try_later(worker, delay);
             }
         }
         ControlFlow::Continue(())
     }
 
-    /// Has a worker work again. As long as another queue is served it is tried again and
-    /// again.
+    /// Has a worker work again. As long as another queue is served, or its worker has not
+    /// been tried again yet, this one is tried again and again.
     ///
     /// # Errors
-    /// It cannot, and no queue is served any more: whoever started the daemon is to know.
+    /// It cannot, and neither can any other: whoever started the daemon is to know.
     fn resume(&mut self, worker: u32) -> Result<(), ResumeError> {
+        let queue = self.crew.queue(worker);
         match self.crew.resume(worker, &*self.open) {
-            Ok(()) => tracing::info!(worker, "worker works again"),
+            Ok(()) => tracing::info!(worker, queue, "worker works again"),
             Err((error, delay)) => {
-                if !self.crew.serves() {
+                if !self.crew.has_hope() {
                     return Err(error);
                 }
-                tracing::error!(worker, error = %error, "worker cannot work again yet");
+                let error = in_full(&error);
+                tracing::error!(worker, queue, error, "worker cannot work again yet");
                 self.try_later(worker, delay);
             }
         }

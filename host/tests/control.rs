@@ -900,6 +900,7 @@ impl Place {
             start,
             queues: 0..=0,
             processors: Vec::new(),
+            cache_dir: None,
             mark_mask: u32::MAX,
             rules: Vec::new(),
         }

@@ -111,6 +111,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "params",
             "queues",
             "rules",
+            "runtime::CodeCache",
             "source",
             "telemetry",
         ],

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::task::Waker;
+use std::task::{Wake, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,11 @@ use ipqext_host::source::memory::{MemoryQueue, MemorySource, memory};
 use ipqext_host::source::{Meter, OpenError, PacketSource, Received, SourceError};
 use ipqext_host::supervisor::{End, Setup, Supervisor};
 use ipqext_tests::guests;
+use ipqext_tests::programs::{PATIENCE, wait_until};
 use packets::ping;
 use tokio::sync::{mpsc, oneshot};
 
 mod packets;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn after_a_panic_the_worker_goes_on_with_its_queue_and_its_extensions() {
@@ -114,10 +113,38 @@ fn a_daemon_that_serves_no_queue_any_more_ends_and_says_why() {
     );
 }
 
+#[test]
+fn an_order_that_a_worker_died_over_is_followed_without_it() {
+    for action in [Action::Start, Action::Info] {
+        let bench = Bench::start();
+        if action == Action::Info {
+            bench.act(Action::Start);
+        }
+        bench.break_next(Breakage::PanicWhenOrdered);
+        bench.queues[0].push([ping(1)]);
+        bench.wait_until_broken();
+
+        // The end of the worker stands behind this command.
+        let began = Instant::now();
+        bench.act(action);
+        assert!(began.elapsed() < PATIENCE / 2, "nobody is waited for");
+        bench.wait_for(|queues| queues[0].restarts == 1 && queues[0].is_served);
+        let before = bench.listed().counts.seen;
+        bench.queues[0].push([ping(2)]);
+        bench.queues[0].take_settled(1);
+        let listed = bench.listed();
+        assert_eq!((listed.state, listed.counts.faults), (State::Started, 0));
+        assert_eq!(listed.counts.seen, before + 1);
+        bench.finish().unwrap();
+    }
+}
+
 /// What a source is to do instead of giving verdicts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Breakage {
     Panic,
+    /// The same, as soon as somebody wakes the worker.
+    PanicWhenOrdered,
     Fail,
 }
 
@@ -126,6 +153,21 @@ struct Plan {
     breakage: [Option<Breakage>; 2],
     refuses: bool,
     opened: u32,
+    /// How often a worker was woken.
+    woken: u32,
+}
+
+/// Counts how often a worker is woken.
+struct Counting {
+    plan: Arc<Mutex<Plan>>,
+    inner: Waker,
+}
+
+impl Wake for Counting {
+    fn wake(self: Arc<Self>) {
+        self.plan.lock().unwrap().woken += 1;
+        self.inner.wake_by_ref();
+    }
 }
 
 /// A source that breaks when it is planned.
@@ -145,9 +187,15 @@ impl PacketSource for Planned {
     }
 
     fn settle(&mut self, batch: &Batch) -> Result<(), SourceError> {
+        let woken = || self.plan.lock().unwrap().woken;
+        let before = woken();
         let planned = self.plan.lock().unwrap().breakage[self.number].take();
         match planned {
             Some(Breakage::Panic) => panic!("on purpose"),
+            Some(Breakage::PanicWhenOrdered) => {
+                wait_until("an order comes", || woken() > before);
+                panic!("on purpose")
+            }
             Some(Breakage::Fail) => Err(SourceError {
                 doing: "giving verdicts",
                 source: io::Error::other("on purpose"),
@@ -157,7 +205,8 @@ impl PacketSource for Planned {
     }
 
     fn waker(&self) -> Waker {
-        self.inner.waker()
+        let (plan, inner) = (self.plan.clone(), self.inner.waker());
+        Arc::new(Counting { plan, inner }).into()
     }
 
     fn meter(&self) -> Arc<dyn Meter> {
@@ -270,6 +319,12 @@ impl Bench {
 
     fn break_queue(&self, number: usize, breakage: Breakage) {
         self.plan.lock().unwrap().breakage[number] = Some(breakage);
+    }
+
+    /// Waits until the source of queue 0 is about to break.
+    fn wait_until_broken(&self) {
+        let is_broken = || self.plan.lock().unwrap().breakage[0].is_none();
+        wait_until("the source breaks", is_broken);
     }
 
     fn refuse_to_open(&self, refuses: bool) {

@@ -164,6 +164,8 @@ impl Namespace {
         command.stdin(Stdio::null());
         // iptables takes a lock that only root may have in its usual place.
         command.env("XTABLES_LOCKFILE", self.lock_file());
+        // Compiled code stays where everything else is that was built.
+        command.env("XDG_CACHE_HOME", crate::guests::target_dir().join("tests"));
         command
     }
 

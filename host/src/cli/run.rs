@@ -14,6 +14,7 @@ use crate::packet::Needs;
 use crate::params;
 use crate::queues;
 use crate::rules::Rule;
+use crate::runtime::CodeCache;
 use crate::source::netlink::{NetlinkConfig, NetlinkSource};
 use crate::source::nfq::{NfqConfig, NfqSource};
 use crate::source::{Gso, OpenError, PacketSource};
@@ -42,6 +43,16 @@ pub(super) struct Run {
     /// /tmp/ipqext-UID/control.sock].
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+
+    /// Where compiled code is kept from one start to the next [default:
+    /// $XDG_CACHE_HOME/ipqext; for root /var/cache/ipqext, for others
+    /// $HOME/.cache/ipqext].
+    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    cache_dir: Option<PathBuf>,
+
+    /// Keep no compiled code.
+    #[arg(long)]
+    no_cache: bool,
 
     /// Add and start an extension before the first packet; may be repeated, in
     /// chain order. NAME=@FILE reads the parameters from a file.
@@ -171,6 +182,10 @@ pub(super) fn run(run: Run) -> Result<(), CliError> {
         queues: run.queue,
         processors: run.cpu_affinity.map_or_else(Vec::new, |list| list.0),
         socket: run.socket,
+        cache_dir: match run.no_cache {
+            true => None,
+            false => run.cache_dir.or_else(CodeCache::usual_place),
+        },
         start,
         mark_mask: run.mark_mask,
         rules,

@@ -1,6 +1,7 @@
 //! Rules by `iptables` and `ip6tables` (iptables(8), iptables-extensions(8)).
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::process::{Command, Stdio};
 
 use super::matching::{Ports, Rule};
@@ -156,17 +157,22 @@ pub fn remove() -> Result<usize, RulesError> {
     remove_where(|_| true)
 }
 
-/// Removes the rules of daemons that were killed: their process is gone, and their queue
-/// is `ours` or nobody's.
+/// Removes the rules of daemons that were killed: their process is gone, and one of their
+/// queues is among `ours`, or all are nobody's.
 ///
 /// # Errors
 /// The tool is missing or refuses.
-pub fn remove_stale(ours: u16) -> Result<usize, RulesError> {
-    remove_where(|comment| {
-        let is_dead = comment.owner.is_some_and(|owner| !owner.lives());
-        // A daemon in another PID namespace looks dead, but has its queue.
-        let is_served = |queue| queue != ours && is_bound(queue) == Some(true);
-        is_dead && !comment.first_queue().is_some_and(is_served)
+pub fn remove_stale(ours: &RangeInclusive<u16>) -> Result<usize, RulesError> {
+    remove_where(|comment| is_stale(comment, ours, |queue| is_bound(queue) == Some(true)))
+}
+
+fn is_stale(comment: &Comment, ours: &RangeInclusive<u16>, is_bound: impl Fn(u16) -> bool) -> bool {
+    if comment.owner.is_none_or(Owner::lives) {
+        return false;
+    }
+    // A daemon in another PID namespace looks dead, but has its queues.
+    comment.queues().is_none_or(|mut queues| {
+        queues.clone().any(|queue| ours.contains(&queue)) || !queues.any(is_bound)
     })
 }
 
@@ -309,6 +315,30 @@ mod tests {
               --queue-balance 4:7"
             ]
         );
+    }
+
+    #[test]
+    fn rules_of_the_dead_are_stale_unless_somebody_else_serves_their_queues() {
+        let dead = Owner::of_nobody();
+        let stale = |queue: &str, owner, ours| {
+            let queue = queue.to_owned();
+            let comment = Comment { queue, owner };
+            is_stale(&comment, &ours, |bound| [5, 6, 7].contains(&bound))
+        };
+        assert!(stale("0", Some(dead), 3..=4), "nobody's");
+        assert!(stale("0:3", Some(dead), 3..=4), "in part ours");
+        assert!(
+            stale("4:7", Some(dead), 3..=4),
+            "it would be served as a whole"
+        );
+        assert!(!stale("6", Some(dead), 3..=4));
+        assert!(
+            !stale("4:7", Some(dead), 0..=0),
+            "all but the first is served"
+        );
+        for owner in [None, Some(Owner::this())] {
+            assert!(!stale("0", owner, 0..=0), "no daemon that was killed");
+        }
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::fs;
+use std::ops::RangeInclusive;
+
+use crate::queues;
 
 /// The comment of each rule begins so.
 const MARK: &str = "ipqext queue=";
@@ -23,6 +26,12 @@ impl Owner {
             pid,
             started: started(pid).unwrap_or_default(),
         }
+    }
+
+    /// A process that never was.
+    #[cfg(test)]
+    pub(super) fn of_nobody() -> Self {
+        Self { pid: 0, started: 0 }
     }
 
     /// Whether the process still runs.
@@ -69,9 +78,9 @@ impl Comment {
         })
     }
 
-    /// The first queue that it is for.
-    pub(super) fn first_queue(&self) -> Option<u16> {
-        self.queue.split(':').next()?.parse().ok()
+    /// The queues that it is for.
+    pub(super) fn queues(&self) -> Option<RangeInclusive<u16>> {
+        queues::parse(&self.queue).ok()
     }
 }
 
@@ -98,8 +107,7 @@ mod tests {
             ..this
         };
         assert!(!before.lives());
-        let never = Owner { pid: 0, started: 0 };
-        assert!(!never.lives());
+        assert!(!Owner::of_nobody().lives());
     }
 
     #[test]
@@ -108,7 +116,7 @@ mod tests {
             let queue = "4:7".to_owned();
             let comment = Comment { queue, owner };
             assert_eq!(Comment::parse(&comment.to_string()), Some(comment.clone()));
-            assert_eq!(comment.first_queue(), Some(4));
+            assert_eq!(comment.queues(), Some(4..=7));
         }
         for other in ["", "ipqext", "my ipqext queue=0", "ipqext queue=0 run=x"] {
             assert_eq!(Comment::parse(other), None, "{other:?}");

@@ -87,24 +87,51 @@ pub struct Compiled {
 
 impl Runtime {
     /// Compiles the bytes of a file: a component, or a plain `wasm32-wasip1`
-    /// module. Takes some tens of milliseconds.
+    /// module. Takes some tens of milliseconds, or few where its code was kept.
     ///
     /// # Errors
     /// It is no extension for this host.
     pub fn compile(&self, wasm: &[u8]) -> Result<Compiled, CompileError> {
-        let component = componentize(wasm)?;
-        let component = Component::new(&self.engine, &component)
-            .map_err(|error| CompileError::Compile(one_line(&error)))?;
+        let hash = Hash::of(wasm);
+        let kept = self.cache.as_ref();
+        let kept = kept.and_then(|cache| cache.load(&self.engine, &hash));
+        let component = match kept {
+            Some(component) => component,
+            None => self.compile_anew(wasm, &hash)?,
+        };
         let pre = self.linker.instantiate_pre(&component);
         let pre = pre
             .and_then(StatelessPre::new)
             .map_err(|error| CompileError::Link(one_line(&error)))?;
         Ok(Compiled {
             description: describe(self, &pre)?,
-            hash: Hash::of(wasm),
+            hash,
             runtime: self.clone(),
             pre,
         })
+    }
+}
+
+impl Runtime {
+    fn compile_anew(&self, wasm: &[u8], hash: &Hash) -> Result<Component, CompileError> {
+        let component = componentize(wasm)?;
+        let component = Component::new(&self.engine, &component)
+            .map_err(|error| CompileError::Compile(one_line(&error)))?;
+        if let Some(cache) = &self.cache {
+            cache.store(&self.engine, hash, &component);
+        }
+        give_back_memory();
+        Ok(component)
+    }
+}
+
+/// Gives the system back what the compiler took: the allocator keeps it for a next time,
+/// which may never come (malloc_trim(3)).
+fn give_back_memory() {
+    // SAFETY: it may be called at any time, by any thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        nix::libc::malloc_trim(0);
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
+use super::cache::CodeCache;
 use super::clock::Clock;
 use super::host_api::{self, HostState};
 use super::limits::Limits;
@@ -28,6 +29,7 @@ pub struct Runtime {
     pub(super) linker: Linker<HostState>,
     pub(super) limits: Limits,
     pub(super) clock: Clock,
+    pub(super) cache: Option<CodeCache>,
 }
 
 impl Runtime {
@@ -44,9 +46,19 @@ impl Runtime {
         Ok(Self {
             engine,
             clock,
+            cache: None,
             linker,
             limits,
         })
+    }
+
+    /// The same, which keeps compiled code.
+    #[must_use]
+    pub fn with_cache(self, cache: CodeCache) -> Self {
+        Self {
+            cache: Some(cache),
+            ..self
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::time::{Duration, Instant};
 
 use ipqext_filter::PacketFilter;
 
@@ -15,6 +15,9 @@ use crate::packet::Links;
 use crate::source::PacketSource;
 use crate::trace::Listener;
 use crate::worker::{Adopted, Generation, Order, WorkerError};
+
+/// How often it is looked whether a worker that owes an answer is still there.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// All workers.
 pub(super) struct Crew {
@@ -44,9 +47,14 @@ impl Crew {
         self.members.is_empty()
     }
 
-    /// Whether any queue is served.
-    pub(super) fn serves(&self) -> bool {
-        self.members.iter().any(Member::is_served)
+    /// Whether any queue is served, or may be as soon as its worker is tried again.
+    pub(super) fn has_hope(&self) -> bool {
+        self.members.iter().any(Member::has_hope)
+    }
+
+    /// The queue of a worker.
+    pub(super) fn queue(&self, worker: u32) -> u16 {
+        self.members[worker as usize].queue()
     }
 
     /// Starts a worker, whose mailbox holds its first generation before it
@@ -79,10 +87,29 @@ impl Crew {
         self.members[worker as usize].resume(&self.setting, open)
     }
 
-    /// An answer that a worker owes, if it comes in time.
-    fn answer<T>(&self, worker: u32, answer: &Receiver<T>) -> Result<T, CommandError> {
-        let answer = answer.recv_timeout(self.answer_timeout);
-        answer.map_err(|_| CommandError::WorkerSilent(worker))
+    /// An answer that a worker owes, if it comes in time. One that dies meanwhile is not
+    /// waited for: its order is followed here.
+    fn answer<T>(
+        &mut self,
+        worker: u32,
+        answer: &Receiver<T>,
+        until: Instant,
+    ) -> Result<T, CommandError> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match answer.recv_timeout(left.min(LOOK)) {
+                Ok(answer) => return Ok(answer),
+                Err(RecvTimeoutError::Timeout) if !left.is_zero() => {
+                    self.members[worker as usize].take_over();
+                }
+                Err(_) => return Err(CommandError::WorkerSilent(worker)),
+            }
+        }
+    }
+
+    /// Until when answers to what is ordered now are waited for.
+    fn until(&self) -> Instant {
+        Instant::now() + self.answer_timeout
     }
 
     /// Sends each worker its build of a generation, and waits until all adopted.
@@ -100,9 +127,10 @@ impl Crew {
             result = result.and(ordered);
             sent.push((member.number, answer));
         }
+        let until = self.until();
         let mut retired = Vec::new();
         for (worker, answer) in sent {
-            match self.answer(worker, &answer) {
+            match self.answer(worker, &answer, until) {
                 Ok(mut adopted) => {
                     if let Some(source) = adopted.refused.take() {
                         result = result.and(Err(CommandError::QueueRefused { worker, source }));
@@ -144,8 +172,9 @@ impl Crew {
             member.order(Order::Call(id, call, reply))?;
             sent.push((member.number, answer));
         }
+        let until = self.until();
         let answers = sent.into_iter().map(|(worker, answer)| {
-            let answer = self.answer(worker, &answer)?;
+            let answer = self.answer(worker, &answer, until)?;
             answer.ok_or(CommandError::WorkerSilent(worker))
         });
         answers.collect()
@@ -170,8 +199,9 @@ impl Crew {
             member.order(Order::Trace(listener.tap(&filter), reply))?;
             sent.push((member.number, answer));
         }
+        let until = self.until();
         for (worker, answer) in sent {
-            self.answer(worker, &answer)?;
+            self.answer(worker, &answer, until)?;
         }
         Ok(listener)
     }

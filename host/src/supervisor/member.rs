@@ -38,18 +38,23 @@ pub(super) struct Member {
     waker: Waker,
     meter: Arc<dyn Meter>,
     work: Work,
+    /// How its thread ended, until the event that tells of it has come.
+    untold: Option<Result<(), WorkerError>>,
     failures: Failures,
 }
 
 /// Whether a worker serves its queue.
 enum Work {
     /// By a thread.
-    Runs(JoinHandle<Ended>),
+    Runs(Thread),
     /// Nobody does. The source is there if it outlived the worker.
     Down(Box<Desk>, Option<Box<dyn PacketSource>>),
     /// The thread died in a way that leaves nothing of it.
     Lost,
 }
+
+/// Gives what a worker leaves; nothing if it was never handed over.
+type Thread = JoinHandle<Option<Ended>>;
 
 /// How a worker failed so far.
 #[derive(Default)]
@@ -57,6 +62,8 @@ struct Failures {
     restarts: u64,
     last: Option<(String, Instant)>,
     delay: Duration,
+    /// Whether it could not be resumed since.
+    resisted: bool,
 }
 
 impl Failures {
@@ -93,7 +100,9 @@ impl Member {
         let (waker, meter) = (source.waker(), source.meter());
         let queue = meter.settings().queue;
         let desk = Desk::new(orders, links, counters.clone(), setting.mark_mask);
-        let worker = Worker::new(source, desk);
+        let (hand_over, thread) = setting.start(number, queue)?;
+        // The thread waits for it.
+        let _ = hand_over.send(Worker::new(source, desk));
         Ok(Self {
             number,
             queue,
@@ -101,7 +110,8 @@ impl Member {
             counters,
             waker,
             meter,
-            work: Work::Runs(setting.start(number, queue, worker)?),
+            work: Work::Runs(thread),
+            untold: None,
             failures: Failures::default(),
         })
     }
@@ -110,40 +120,59 @@ impl Member {
     /// the queue it is followed here.
     pub(super) fn order(&mut self, order: Order) -> Result<(), CommandError> {
         let sent = self.mailbox.send(order);
-        match &mut self.work {
-            Work::Runs(_) => self.waker.wake_by_ref(),
-            Work::Down(desk, _) => desk.obey(None),
-            Work::Lost => {}
+        self.take_over();
+        if self.is_served() {
+            self.waker.wake_by_ref();
         }
         sent.map_err(|_| CommandError::WorkerSilent(self.number))
+    }
+
+    pub(super) fn queue(&self) -> u16 {
+        self.queue
     }
 
     pub(super) fn is_served(&self) -> bool {
         matches!(self.work, Work::Runs(_))
     }
 
-    /// Takes note that the thread has ended, and says how. After a failure the extensions
-    /// start over, and after the time that is told the worker is to be
-    /// [resumed](Self::resume).
-    pub(super) fn take_ended(&mut self) -> Result<(), (WorkerError, Duration)> {
-        let Work::Runs(thread) = std::mem::replace(&mut self.work, Work::Lost) else {
-            return Ok(());
-        };
-        let result = match thread.join() {
-            Ok(Ended {
-                mut desk,
-                source,
-                result,
-            }) => {
-                if result.is_err() {
-                    desk.renew();
-                }
-                self.work = Work::Down(Box::new(desk), source);
-                result
+    /// Whether it works, or has not been tried again since it failed.
+    pub(super) fn has_hope(&self) -> bool {
+        match self.work {
+            Work::Runs(_) => true,
+            Work::Down(..) => !self.failures.resisted,
+            Work::Lost => false,
+        }
+    }
+
+    /// Follows the orders that wait, if the thread does not: once it has ended, its event may
+    /// still stand behind the command that waits for them.
+    pub(super) fn take_over(&mut self) {
+        if matches!(&self.work, Work::Runs(thread) if thread.is_finished()) {
+            self.join();
+        }
+        if let Work::Down(desk, _) = &mut self.work {
+            desk.obey(None);
+        }
+    }
+
+    /// Waits for the end of the thread, if there is one, and takes what it leaves.
+    fn join(&mut self) {
+        self.work = match std::mem::replace(&mut self.work, Work::Lost) {
+            Work::Runs(thread) => {
+                let (work, result) = left_by(thread);
+                self.untold = Some(result);
+                self.failures.resisted = false;
+                work
             }
-            Err(_) => Err(WorkerError::Panic("its thread died".to_owned())),
+            other => other,
         };
-        result.map_err(|error| {
+    }
+
+    /// Takes note that the thread has ended, and says how. After a failure the worker is to
+    /// be [resumed](Self::resume), after the time that is told.
+    pub(super) fn take_ended(&mut self) -> Result<(), (WorkerError, Duration)> {
+        self.join();
+        self.untold.take().unwrap_or(Ok(())).map_err(|error| {
             let delay = self.failures.note(&error);
             (error, delay)
         })
@@ -156,8 +185,27 @@ impl Member {
         setting: &Setting,
         open: &Opener,
     ) -> Result<(), (ResumeError, Duration)> {
-        let Work::Down(desk, source) = std::mem::replace(&mut self.work, Work::Lost) else {
-            return Ok(());
+        match self.try_to_resume(setting, open) {
+            Ok(()) => {
+                self.failures.restarts += 1;
+                Ok(())
+            }
+            Err(error) => {
+                self.failures.resisted = true;
+                let delay = self.failures.note(&error);
+                Err((error, delay))
+            }
+        }
+    }
+
+    fn try_to_resume(&mut self, setting: &Setting, open: &Opener) -> Result<(), ResumeError> {
+        let (desk, source) = match std::mem::replace(&mut self.work, Work::Lost) {
+            Work::Down(desk, source) => (desk, source),
+            Work::Lost => return Err(ResumeError::Lost),
+            running @ Work::Runs(_) => {
+                self.work = running;
+                return Ok(());
+            }
         };
         let opened = match source {
             Some(source) => Ok(source),
@@ -171,35 +219,31 @@ impl Member {
             Ok(source) => source,
             Err(error) => {
                 self.work = Work::Down(desk, None);
-                let delay = self.failures.note(&error);
-                return Err((error, delay));
+                return Err(error);
+            }
+        };
+        let (hand_over, thread) = match setting.start(self.number, self.queue) {
+            Ok(started) => started,
+            Err(error) => {
+                self.work = Work::Down(desk, Some(source));
+                return Err(ResumeError::Thread(error));
             }
         };
         (self.waker, self.meter) = (source.waker(), source.meter());
-        let worker = Worker::new(source, *desk);
-        let thread = setting.start(self.number, self.queue, worker);
-        self.work = Work::Runs(thread.map_err(|error| {
-            let error = ResumeError::Thread(error);
-            let delay = self.failures.note(&error);
-            (error, delay)
-        })?);
-        self.failures.restarts += 1;
+        // The thread waits for it.
+        let _ = hand_over.send(Worker::new(source, *desk));
+        self.work = Work::Runs(thread);
         Ok(())
     }
 
     /// Waits for its end, and takes what it leaves.
-    pub(super) fn leave(self) -> (Vec<Stage>, Result<(), WorkerError>) {
-        match self.work {
-            Work::Runs(thread) => match thread.join() {
-                Ok(ended) => (ended.desk.into_stages(), ended.result),
-                Err(_) => {
-                    let error = WorkerError::Panic("its thread died".to_owned());
-                    (Vec::new(), Err(error))
-                }
-            },
-            Work::Down(desk, _) => (desk.into_stages(), Ok(())),
-            Work::Lost => (Vec::new(), Ok(())),
-        }
+    pub(super) fn leave(mut self) -> (Vec<Stage>, Result<(), WorkerError>) {
+        self.join();
+        let stages = match self.work {
+            Work::Down(desk, _) => desk.into_stages(),
+            Work::Runs(_) | Work::Lost => Vec::new(),
+        };
+        (stages, self.untold.unwrap_or(Ok(())))
     }
 
     pub(super) fn report(&self, demanded: &Demanded) -> QueueReport {
@@ -228,6 +272,23 @@ impl Member {
     }
 }
 
+/// Waits for a thread's end. What a failure may have left half done starts over.
+fn left_by(thread: Thread) -> (Work, Result<(), WorkerError>) {
+    let Ok(Some(ended)) = thread.join() else {
+        let error = WorkerError::Panic("its thread died".to_owned());
+        return (Work::Lost, Err(error));
+    };
+    let Ended {
+        mut desk,
+        source,
+        result,
+    } = ended;
+    if result.is_err() {
+        desk.renew();
+    }
+    (Work::Down(Box::new(desk), source), result)
+}
+
 /// Tells of a worker's end, however its thread ends.
 struct Farewell {
     number: u32,
@@ -250,7 +311,10 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    fn start(&self, number: u32, queue: u16, worker: Worker) -> io::Result<JoinHandle<Ended>> {
+    /// Starts a thread, which then waits for its worker: where there can be no thread, the
+    /// worker is still in hand.
+    fn start(&self, number: u32, queue: u16) -> io::Result<(Sender<Worker>, Thread)> {
+        let (hand_over, worker) = channel::<Worker>();
         let processor = match &self.processors[..] {
             [] => None,
             several => Some(several[number as usize % several.len()]),
@@ -264,10 +328,10 @@ impl Setting {
             if let Some(processor) = processor {
                 bind_thread(processor);
             }
-            worker.run()
+            worker.recv().ok().map(Worker::run)
         };
         let thread = std::thread::Builder::new().name(format!("ipqext-queue-{queue}"));
-        thread.spawn(serve)
+        Ok((hand_over, thread.spawn(serve)?))
     }
 }
 
@@ -294,28 +358,19 @@ pub enum ResumeError {
     /// The system gives no thread.
     #[error("cannot start a worker's thread")]
     Thread(#[source] io::Error),
+    /// There is nothing left to go on with.
+    #[error(
+        "its thread died and left nothing; the queue is not served until the daemon is started anew"
+    )]
+    Lost,
 }
 
 /// An error and its causes on one line.
-fn in_full(error: &dyn std::error::Error) -> String {
+pub(super) fn in_full(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let texts: Vec<String> = causes.map(ToString::to_string).collect();
     texts.join(": ")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_fails_again_and_again_is_tried_later_and_later() {
-        let mut failures = Failures::default();
-        let error = io::Error::other("on purpose");
-        let mut delays = (0..12).map(|_| failures.note(&error)).collect::<Vec<_>>();
-        assert_eq!(delays[..3], [Duration::ZERO, DELAY_MIN, 2 * DELAY_MIN]);
-        assert_eq!(delays.pop(), Some(DELAY_MAX));
-        let (_, when) = failures.last.as_mut().unwrap();
-        *when -= 2 * FORGOTTEN_AFTER;
-        assert_eq!(failures.note(&error), Duration::ZERO);
-    }
-}
+mod tests;

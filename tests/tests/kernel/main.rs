@@ -3,6 +3,7 @@
 //! IPQEXT_REQUIRE_KERNEL_TESTS set, it fails.
 
 mod bench;
+mod cache;
 mod decides;
 mod doctor;
 mod edits;

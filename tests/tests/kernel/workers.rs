@@ -5,6 +5,7 @@ use std::process::Output;
 use ipqext_tests::guests;
 use ipqext_tests::kernel::{Namespace, namespace};
 use ipqext_tests::programs::{Daemon, program, wait_until};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 /// Sends UDP packets from so many addresses, `each` from each.
@@ -109,6 +110,89 @@ fn four_workers_share_the_packets_and_are_one_to_the_operator() {
 fn total(text: &Value) -> u64 {
     let last = text.as_str().unwrap().lines().last().unwrap().to_owned();
     last.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_change_of_the_chain_reaches_every_worker() {
+    let Some(net) = namespace("a_change_of_the_chain_reaches_every_worker") else {
+        return;
+    };
+    let daemon = Daemon::start(
+        &net,
+        guests::hostile(),
+        &[
+            "--queue",
+            "0:1",
+            "--start",
+            "decides=verdict=drop",
+            "--start",
+            "observe",
+            "--rules",
+            "--hook output -p udp --dport 9999",
+        ],
+    );
+    let mut sent = 0;
+    let mut send = || {
+        send_from_many(&net, 60, 1);
+        sent += 60;
+        wait_until("all packets were received", || {
+            by_worker(&daemon).iter().sum::<u64>() == sent
+        });
+        let received = by_worker(&daemon);
+        assert!(received.iter().all(|count| *count > 0), "{received:?}");
+    };
+    let packets = |name: &str, what: &str| daemon.listed(name)["packets"][what].clone();
+    send();
+    assert_eq!(packets("decides", "dropped"), 60);
+    assert_eq!(packets("observe", "seen"), 0);
+
+    daemon.ipqext("move observe 1");
+    send();
+    assert_eq!(packets("decides", "dropped"), 120);
+    assert_eq!(packets("observe", "seen"), 60, "it comes first now");
+
+    daemon.ipqext("group decides 1");
+    send();
+    assert_eq!(packets("decides", "seen"), 120, "none has its mark");
+    daemon.ipqext("group decides all");
+
+    let explained = daemon.ipqext("explain 4500001c00000000401100007f0000017f0000011000003500080000");
+    assert!(explained.contains("drop"), "{explained}");
+    let granted = daemon.client(&["grant", "decides", "--verdicts", ""]);
+    assert!(granted.status.success());
+    send();
+    assert_eq!(packets("decides", "dropped"), 120, "it no longer may");
+
+    daemon.ipqext("delete decides");
+    send();
+    assert_eq!(packets("observe", "seen"), 240);
+}
+
+#[test]
+fn rules_of_a_killed_daemon_with_several_queues_are_taken_away() {
+    let Some(net) = namespace("rules_of_a_killed_daemon_with_several_queues_are_taken_away") else {
+        return;
+    };
+    let serving = |queues: &str| {
+        let rule = "--hook output -p udp --dport 9999";
+        let arguments = ["--queue", queues, "--rules", rule];
+        Daemon::start(&net, guests::shipped(), &arguments)
+    };
+    let balanced = |queues: &str| {
+        let saved = net.run("iptables-save -t mangle");
+        saved.contains(&format!("--queue-balance {queues} "))
+    };
+    let killed = serving("2:5");
+    assert!(balanced("2:5"));
+    killed.signal(Signal::SIGKILL);
+    killed.wait();
+    assert!(balanced("2:5"), "nobody was there to take it away");
+    // It has one queue of it, and not the first.
+    let second = serving("4:7");
+    assert!(balanced("4:7") && !balanced("2:5"), "{}", second.log());
+    let log = second.log();
+    let removals = log.matches("removed rules of a daemon that was killed");
+    assert_eq!(removals.count(), 1, "{log}");
 }
 
 #[test]
