@@ -158,7 +158,7 @@ pub trait PacketSource: Send {
     ///
     /// # Errors
     /// The source is of no more use. What can be survived (a lost packet, a full
-    /// buffer) is counted in [`losses`](Self::losses) instead.
+    /// buffer) is counted in [`Meter::losses`] instead.
     fn recv(&mut self, batch: &mut Batch) -> Result<Received, SourceError>;
 
     /// Gives the verdicts, in order of arrival, of all packets of the batch that
