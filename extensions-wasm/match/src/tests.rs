@@ -261,7 +261,7 @@ packets  bytes  rule
 fn it_reads_whole_packets_and_declares_what_rules_may_say() {
     let needs = with_rules("pass").needs();
     assert_eq!(needs.snap_length, 65_535);
-    assert_eq!(needs.verdicts, Verdicts::ACCEPT | Verdicts::DROP);
+    assert_eq!(needs.verdicts, super::VERDICTS);
     assert_eq!(needs.mark_mask, u32::MAX);
 }
 

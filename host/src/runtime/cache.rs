@@ -17,7 +17,7 @@ use super::compiled::Hash;
 
 /// The most files that are kept; beyond it the ones that were made longest ago go.
 const FILES_MAX: usize = 256;
-/// How long the checksum is that a file begins with.
+/// How long the checksum is that a file ends with.
 const CHECKSUM_BYTES: usize = 32;
 /// What files end with.
 const EXTENSION: &str = "cwasm";
@@ -121,13 +121,17 @@ impl CodeCache {
             }
         };
         let whole = bytes
-            .split_at_checked(CHECKSUM_BYTES)
-            .filter(|(checksum, code)| Sha256::digest(code)[..] == **checksum);
-        let component = whole.and_then(|(_, code)| {
-            // SAFETY: the directory is ours alone to write, and the code is, by its
-            // checksum, what `store` got from wasmtime and put there.
-            unsafe { Component::deserialize(engine, code) }.ok()
-        });
+            .len()
+            .checked_sub(CHECKSUM_BYTES)
+            .map(|length| bytes.split_at(length))
+            .is_some_and(|(code, checksum)| Sha256::digest(code)[..] == *checksum);
+        drop(bytes);
+        // From the file itself, so that what is not used of it takes no memory.
+        // SAFETY: the directory is ours alone to write, and the code is, by its checksum,
+        // what `store` got from wasmtime and put there. What stands behind it is not read.
+        let component = whole
+            .then(|| unsafe { Component::deserialize_file(engine, &path) }.ok())
+            .flatten();
         if component.is_none() {
             tracing::warn!(path = %path.display(),
                 "compiled code is damaged, it is compiled again");
@@ -171,8 +175,8 @@ impl CodeCache {
             let mut file = options
                 .custom_flags(nix::libc::O_NOFOLLOW)
                 .open(&unfinished)?;
-            file.write_all(&Sha256::digest(code))?;
             file.write_all(code)?;
+            file.write_all(&Sha256::digest(code))?;
             fs::rename(&unfinished, path)
         };
         write().inspect_err(|_| {
@@ -266,8 +270,8 @@ mod tests {
             assert!(cache.load(&engine, &hash).is_none());
         }
         // Right by its checksum, and no code at all.
-        let mut nonsense = Sha256::digest(b"nonsense").to_vec();
-        nonsense.extend(b"nonsense");
+        let mut nonsense = b"nonsense".to_vec();
+        nonsense.extend(Sha256::digest(b"nonsense"));
         fs::write(&path, nonsense).unwrap();
         assert!(cache.load(&engine, &hash).is_none());
         cache.store(&engine, &hash, &component);

@@ -21,7 +21,7 @@ use nix::libc;
 
 use self::bell::Bell;
 use self::message::{Message, messages, next_message};
-use self::socket::{SEND_BYTES, Socket};
+use self::socket::{SEND_BYTES, SlotHeaders, Socket};
 use super::diagnosis::{self, QueueLine};
 use super::request::{Configuration, Requests};
 use super::{Demand, Gso, Losses, Meter, OpenError, PacketSource, Received, Settings, SourceError};
@@ -129,7 +129,7 @@ struct Slots {
     stride: usize,
     /// What would do, once the queue has been empty.
     wanted: usize,
-    received: [socket::Received; BATCH_MAX],
+    headers: SlotHeaders,
 }
 
 impl Slots {
@@ -138,7 +138,7 @@ impl Slots {
         Self {
             stride,
             wanted: stride,
-            received: [socket::Received::default(); BATCH_MAX],
+            headers: SlotHeaders::new(),
         }
     }
 }
@@ -295,10 +295,10 @@ impl NetlinkSource {
     fn receive(&mut self, batch: &mut Batch, waits: bool) -> io::Result<usize> {
         let stride = self.slots.stride;
         let area = batch.lend(stride * BATCH_MAX);
-        let received = &mut self.slots.received;
-        let count = self.socket.receive(area, stride, received, waits)?;
+        let headers = &mut self.slots.headers;
+        let count = self.socket.receive(headers, area, stride, waits)?;
         for slot in 0..count {
-            let received = self.slots.received[slot];
+            let received = self.slots.headers.received(slot);
             let start = slot * stride;
             if received.is_cut {
                 self.gauge.cut.fetch_add(1, Ordering::Relaxed);
@@ -352,7 +352,12 @@ impl NetlinkSource {
     /// Whether to look again at once, as long as the queue has not been empty for too long.
     fn spins(&self, empty_since: &mut Option<Instant>) -> bool {
         let spin = self.gauge.config.spin;
-        !spin.is_zero() && empty_since.get_or_insert_with(Instant::now).elapsed() < spin
+        if spin.is_zero() || empty_since.get_or_insert_with(Instant::now).elapsed() >= spin {
+            return false;
+        }
+        // Whoever is to make the next packet may wait for this processor.
+        std::thread::yield_now();
+        true
     }
 
     /// Sends the verdicts that were written, and forgets them. The kernel refuses to be

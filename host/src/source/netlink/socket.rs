@@ -78,49 +78,32 @@ impl Socket {
     }
 
     /// Receives the datagrams that are there, each into a slot of its own; the slots
-    /// stand one behind the other, `stride` bytes each. Gives how many came. If it is to
-    /// wait there is at least one, unless a signal came.
+    /// stand one behind the other in the area, `stride` bytes each. Gives how many came. If
+    /// it is to wait there is at least one, unless a signal came.
     pub(super) fn receive(
         &self,
-        slots: &mut [u8],
+        slots: &mut SlotHeaders,
+        area: &mut [u8],
         stride: usize,
-        received: &mut [Received; BATCH_MAX],
         waits: bool,
     ) -> io::Result<usize> {
-        // SAFETY: all bits zero are a value of these plain structures.
-        let (mut vectors, mut headers): ([libc::iovec; BATCH_MAX], [libc::mmsghdr; BATCH_MAX]) =
-            unsafe { (zeroed(), zeroed()) };
-        let mut count = 0;
-        let each = vectors.iter_mut().zip(&mut headers);
-        for (slot, (vector, header)) in slots.chunks_exact_mut(stride).zip(each) {
-            vector.iov_base = slot.as_mut_ptr().cast();
-            vector.iov_len = slot.len();
-            header.msg_hdr.msg_iov = vector;
-            header.msg_hdr.msg_iovlen = 1;
-            count += 1;
-        }
+        let count = slots.point_to(area, stride);
         let flags = if waits {
             libc::MSG_WAITFORONE
         } else {
             libc::MSG_DONTWAIT
         };
-        // SAFETY: the first `count` headers each name one vector, each vector a slot; all
-        // of them live until the call returns, and nobody else looks at the slots.
+        // SAFETY: the first `count` headers each name one vector, each vector a slot of the
+        // area; all of them live until the call returns, and nobody else looks at them.
         let came = unsafe {
-            let socket = self.0.as_raw_fd();
             let none = std::ptr::null_mut();
-            libc::recvmmsg(socket, headers.as_mut_ptr(), count, flags as _, none)
+            let headers = slots.headers.as_mut_ptr();
+            libc::recvmmsg(self.0.as_raw_fd(), headers, count, flags as _, none)
         };
-        let Ok(came) = usize::try_from(came) else {
-            return survivable(io::Error::last_os_error()).map(|()| 0);
-        };
-        for (header, received) in headers[..came].iter().zip(received) {
-            *received = Received {
-                length: header.msg_len as usize,
-                is_cut: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-            };
+        match usize::try_from(came) {
+            Ok(came) => Ok(came),
+            Err(_) => survivable(io::Error::last_os_error()).map(|()| 0),
         }
-        Ok(came)
     }
 
     /// Waits until a datagram comes, or for so long.
@@ -129,6 +112,60 @@ impl Socket {
         match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], limit) {
             Ok(_) | Err(nix::Error::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What the system call is told of slots, and tells of them. It is written only when the
+/// slots are others.
+pub(super) struct SlotHeaders {
+    headers: Box<[libc::mmsghdr; BATCH_MAX]>,
+    vectors: Box<[libc::iovec; BATCH_MAX]>,
+    /// The area that they point to, and how far slots are apart there.
+    written_for: (usize, usize),
+    count: libc::c_uint,
+}
+
+// SAFETY: where the pointers point to is borrowed anew for each call; in between nobody
+// follows them.
+unsafe impl Send for SlotHeaders {}
+
+impl SlotHeaders {
+    pub(super) fn new() -> Self {
+        // SAFETY: all bits zero are a value of these plain structures.
+        let (headers, vectors) = unsafe { (Box::new(zeroed()), Box::new(zeroed())) };
+        Self {
+            headers,
+            vectors,
+            written_for: (0, 0),
+            count: 0,
+        }
+    }
+
+    /// Has them point to the slots of an area. Gives how many there are.
+    fn point_to(&mut self, area: &mut [u8], stride: usize) -> libc::c_uint {
+        let key = (area.as_ptr().addr(), stride);
+        if self.written_for != key || (self.count as usize) * stride > area.len() {
+            self.written_for = key;
+            self.count = 0;
+            let each = self.vectors.iter_mut().zip(self.headers.iter_mut());
+            for (slot, (vector, header)) in area.chunks_exact_mut(stride).zip(each) {
+                vector.iov_base = slot.as_mut_ptr().cast();
+                vector.iov_len = slot.len();
+                header.msg_hdr.msg_iov = vector;
+                header.msg_hdr.msg_iovlen = 1;
+                self.count += 1;
+            }
+        }
+        self.count
+    }
+
+    /// What came into a slot at the last call.
+    pub(super) fn received(&self, slot: usize) -> Received {
+        let header = &self.headers[slot];
+        Received {
+            length: header.msg_len as usize,
+            is_cut: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         }
     }
 }
