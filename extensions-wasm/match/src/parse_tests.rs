@@ -97,7 +97,8 @@ fn a_refusal_has_the_rule_the_place_the_wish_and_the_mistake() {
     );
     assert_eq!(
         refusal("accept icmp; dorp udp"),
-        "rule 2 (line 1, column 14): wanted an action: `pass`, `accept`, `drop` or \
+        "rule 2 (line 1, column 14): wanted an action: `pass`, `accept`, \
+         `accept-flow`, `drop`, `drop-flow` or \
          `mark VALUE/MASK`; found `dorp`"
     );
     assert_eq!(
