@@ -12,6 +12,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
@@ -402,6 +403,15 @@ impl NetlinkSource {
         }
         Ok(())
     }
+}
+
+/// The packets of a datagram that the kernel sent, each with where its bytes stand there.
+/// For who measures or attacks the parser.
+pub fn packets(datagram: &[u8]) -> impl Iterator<Item = (Packet, Range<usize>)> {
+    messages(datagram).filter_map(|message| match message {
+        Message::Packet(packet, range) => Some((packet, range)),
+        Message::Answer { .. } | Message::Other => None,
+    })
 }
 
 /// How a queue is set up for what is needed of it.

@@ -181,7 +181,7 @@ fn tcp() -> Vec<Named> {
         start: vec!["match=accept-flow tcp".to_owned()],
         options: &[
             "--bypass-bits",
-            "30,31",
+            "0x40000000,0x80000000",
             "--rules",
             "--hook input -p tcp --dport 9998",
         ],

@@ -33,6 +33,7 @@ pub(super) enum Message {
 
 /// Reads the message that begins at `at` in a datagram, and moves on to the next. A packet
 /// has a datagram of its own.
+#[inline]
 pub(super) fn next_message(datagram: &[u8], at: &mut usize) -> Option<Message> {
     let rest = datagram.get(*at..)?;
     let length = u32::from_ne_bytes(chunk(rest, 0)?) as usize;
@@ -50,6 +51,7 @@ pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message> {
 }
 
 /// Reads the message that begins at `at` in its datagram.
+#[inline]
 fn message(bytes: &[u8], at: usize) -> Message {
     let read = || {
         let kind = u16::from_ne_bytes(chunk(bytes, 4)?);
@@ -68,6 +70,7 @@ fn message(bytes: &[u8], at: usize) -> Message {
 }
 
 /// `nfqnl_build_packet_message` of the kernel is what writes it.
+#[inline]
 fn packet(bytes: &[u8], at: usize) -> Option<Message> {
     let mut packet = Packet::default();
     let mut is_known = false;
