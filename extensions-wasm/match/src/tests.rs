@@ -1,5 +1,5 @@
 use ipqext_sdk::test::{Kit, TestPacket};
-use ipqext_sdk::{Hook, Link, Verdict, Verdicts};
+use ipqext_sdk::{Hook, Link, Verdict};
 use proptest::prelude::*;
 
 use super::{Match, VERDICTS};
