@@ -1,16 +1,13 @@
 //! The netlink socket of a queue (netlink(7), recvmmsg(2)).
 
 use std::io;
-use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, getsockopt, recv, send, setsockopt, sockopt};
 
-use crate::packet::BATCH_MAX;
+use super::slots::SlotHeaders;
 
 /// How many bytes go to the kernel in one system call at most, if not one request alone
 /// is longer. It copies them into one piece of memory.
@@ -18,14 +15,6 @@ pub(super) const SEND_BYTES: usize = 128 << 10;
 
 /// A netlink socket to netfilter.
 pub(super) struct Socket(netlink_sys::Socket);
-
-/// How much of a slot a datagram took.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Received {
-    pub(super) length: usize,
-    /// Whether it was longer than the slot.
-    pub(super) is_cut: bool,
-}
 
 impl Socket {
     /// Opens a socket. What finds no room in its buffer is dropped in silence, and counted
@@ -97,75 +86,12 @@ impl Socket {
         // area; all of them live until the call returns, and nobody else looks at them.
         let came = unsafe {
             let none = std::ptr::null_mut();
-            let headers = slots.headers.as_mut_ptr();
+            let headers = slots.as_mut_ptr();
             libc::recvmmsg(self.0.as_raw_fd(), headers, count, flags as _, none)
         };
         match usize::try_from(came) {
             Ok(came) => Ok(came),
             Err(_) => survivable(io::Error::last_os_error()).map(|()| 0),
-        }
-    }
-
-    /// Waits until a datagram comes, or for so long.
-    pub(super) fn wait(&self, limit: Duration) -> io::Result<()> {
-        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], limit) {
-            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-/// What the system call is told of slots, and tells of them. It is written only when the
-/// slots are others.
-pub(super) struct SlotHeaders {
-    headers: Box<[libc::mmsghdr; BATCH_MAX]>,
-    vectors: Box<[libc::iovec; BATCH_MAX]>,
-    /// The area that they point to, and how far slots are apart there.
-    written_for: (usize, usize),
-    count: libc::c_uint,
-}
-
-// SAFETY: where the pointers point to is borrowed anew for each call; in between nobody
-// follows them.
-unsafe impl Send for SlotHeaders {}
-
-impl SlotHeaders {
-    pub(super) fn new() -> Self {
-        // SAFETY: all bits zero are a value of these plain structures.
-        let (headers, vectors) = unsafe { (Box::new(zeroed()), Box::new(zeroed())) };
-        Self {
-            headers,
-            vectors,
-            written_for: (0, 0),
-            count: 0,
-        }
-    }
-
-    /// Has them point to the slots of an area. Gives how many there are.
-    fn point_to(&mut self, area: &mut [u8], stride: usize) -> libc::c_uint {
-        let key = (area.as_ptr().addr(), stride);
-        if self.written_for != key || (self.count as usize) * stride > area.len() {
-            self.written_for = key;
-            self.count = 0;
-            let each = self.vectors.iter_mut().zip(self.headers.iter_mut());
-            for (slot, (vector, header)) in area.chunks_exact_mut(stride).zip(each) {
-                vector.iov_base = slot.as_mut_ptr().cast();
-                vector.iov_len = slot.len();
-                header.msg_hdr.msg_iov = vector;
-                header.msg_hdr.msg_iovlen = 1;
-                self.count += 1;
-            }
-        }
-        self.count
-    }
-
-    /// What came into a slot at the last call.
-    pub(super) fn received(&self, slot: usize) -> Received {
-        let header = &self.headers[slot];
-        Received {
-            length: header.msg_len as usize,
-            is_cut: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         }
     }
 }
