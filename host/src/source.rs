@@ -79,6 +79,8 @@ pub trait Meter: Send + Sync {
 pub struct Settings {
     /// Which kind of source it is.
     pub kind: &'static str,
+    /// Whether it is set up for what is needed; else it is always the same.
+    pub is_driven: bool,
     /// The queue's number.
     pub queue: u16,
     /// How many bytes of each packet the kernel hands over.

@@ -81,6 +81,7 @@ impl Meter for Gauge {
     fn settings(&self) -> Settings {
         Settings {
             kind: "nfq",
+            is_driven: false,
             queue: self.config.queue,
             copy_range: PACKET_BYTES_MAX as u32,
             gso: self.config.gso,

@@ -268,9 +268,13 @@ impl Member {
     }
 
     pub(super) fn report(&self, demanded: &Demanded) -> QueueReport {
+        let settings = self.meter.settings();
         let watchers = self.counters.watchers.get();
-        let mut demanded = demanded.clone();
-        if watchers > 0 {
+        let mut demanded = match settings.is_driven {
+            true => demanded.clone(),
+            false => Demanded::default(),
+        };
+        if settings.is_driven && watchers > 0 {
             demanded.copy_range = Some(WATCHERS.to_owned());
         }
         QueueReport {
@@ -278,7 +282,7 @@ impl Member {
             is_served: self.is_served(),
             restarts: self.failures.restarts,
             last_failure: self.failures.last.as_ref().map(|(text, _)| text.clone()),
-            settings: self.meter.settings(),
+            settings,
             demanded,
             watchers,
             received: self.counters.received.get(),

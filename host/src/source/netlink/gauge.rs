@@ -51,6 +51,7 @@ impl Meter for Gauge {
     fn settings(&self) -> Settings {
         Settings {
             kind: "netlink",
+            is_driven: true,
             queue: self.config.queue,
             copy_range: self.copy_range.load(Ordering::Relaxed),
             gso: self.gso.load(Ordering::Relaxed),
