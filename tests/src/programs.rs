@@ -122,6 +122,18 @@ impl Daemon {
         daemon
     }
 
+    /// Waits until its log, which it writes behind its work, has these words, and gives all
+    /// of it.
+    ///
+    /// # Panics
+    /// If they do not come.
+    pub fn logged(&self, words: &str) -> String {
+        wait_until(&format!("the log has {words:?}"), || {
+            self.log().contains(words)
+        });
+        self.log()
+    }
+
     /// Its control socket.
     pub fn socket(&self) -> PathBuf {
         self.socket.clone()

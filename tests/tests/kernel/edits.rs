@@ -154,8 +154,7 @@ fn an_edit_that_cannot_be_right_costs_the_edit_only() {
     // What is refused goes on as it came: whole, and unchanged.
     let told = python(&net, &["tcp-unchanged", "127.0.0.1"]);
     assert_eq!(told, "65536 bytes, unchanged\n");
-    let log = daemon.log();
-    assert!(log.contains("invalid-edit"), "{log}");
+    let log = daemon.logged("invalid-edit");
     assert!(log.contains("TCP must keep its length"), "{log}");
 }
 

@@ -134,10 +134,7 @@ fn the_next_daemon_takes_away_what_a_killed_one_left() {
     // Also one without rules of its own.
     let next = Daemon::start(&net, guests::shipped(), &[]);
     assert_eq!(saved(&net), with_operators);
-    assert!(
-        next.log()
-            .contains("removed rules of a daemon that was killed")
-    );
+    next.logged("removed rules of a daemon that was killed");
     drop(next);
 
     killed(&net);

@@ -29,15 +29,9 @@ fn ten_thousand_packets_pass_one_that_panics_and_one_that_loops() {
     assert_eq!(loops["packets"]["seen"], 10_000);
     assert_eq!(loops["faults"], 100, "the kernel numbers packets from 1");
 
-    let log = daemon.log();
-    assert!(
-        log.contains("is too much"),
-        "the panic's text is told: {log}"
-    );
-    assert!(
-        log.contains("10 ms of CPU time"),
-        "the deadline is told: {log}"
-    );
+    // The panic's text is told, and the deadline.
+    daemon.logged("is too much");
+    let log = daemon.logged("10 ms of CPU time");
     assert!(log.lines().count() < 1000, "the log is bounded: {log}");
 }
 

@@ -139,11 +139,7 @@ fn repeat_without_another_mark_is_a_fault_and_not_a_loop() {
     assert_eq!(arrived(&net), 3);
     assert_eq!(matched(&net, "mangle", 2), 3, "queued, each once");
     assert_eq!(counted(&daemon, "repeated"), (0, 0));
-    assert!(
-        daemon.log().contains("would come back for ever"),
-        "{}",
-        daemon.log()
-    );
+    daemon.logged("would come back for ever");
 }
 
 #[test]
@@ -209,11 +205,7 @@ fn an_extension_is_held_to_its_grant_and_its_place() {
     );
     daemon.ipqext("grant decides --mark-mask 0x3");
     assert_eq!(arrived(&net), 3);
-    assert!(
-        daemon
-            .log()
-            .contains("mark bits 0x4, which it is not granted")
-    );
+    daemon.logged("mark bits 0x4, which it is not granted");
     let error = daemon
         .client(&["grant", "observe", "--verdicts", "drop"])
         .stderr;
