@@ -44,8 +44,8 @@ const BUFFER_BYTES: usize = 1024;
 /// The most that is asked for. It is a limit, no memory that is taken.
 const BUFFER_BYTES_MAX: usize = 256 << 20;
 
-/// How often a configuration is sent again whose answer was lost, and how long an answer
-/// may take. The kernel answers within the system call.
+/// How often a configuration is sent again whose answer was lost, and for how long what
+/// came before an answer may be taken up.
 const CONFIGURE_TRIES: u32 = 3;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -221,15 +221,15 @@ impl NetlinkSource {
         ))
     }
 
-    /// Takes what comes until the answer to the last request; `None` if none comes.
+    /// Takes what is there up to the answer to the last request; `None` if it is not
+    /// there. The kernel answers within the system call: where the receive buffer had no
+    /// room for it, it does not come later either.
     fn answer(&mut self) -> io::Result<Option<i32>> {
         let began = Instant::now();
         let mut buffer = vec![0; stride(PACKET_BYTES_MAX as u32)];
         while began.elapsed() < ANSWER_TIMEOUT {
             let Some(length) = self.socket.receive_one(&mut buffer)? else {
-                let rest = ANSWER_TIMEOUT.saturating_sub(began.elapsed());
-                self.socket.wait(rest)?;
-                continue;
+                return Ok(None);
             };
             let datagram = &buffer[..length];
             let answer = messages(datagram).find_map(|message| match message {

@@ -156,7 +156,8 @@ fn a_change_of_the_chain_reaches_every_worker() {
     assert_eq!(packets("decides", "seen"), 120, "none has its mark");
     daemon.ipqext("group decides all");
 
-    let explained = daemon.ipqext("explain 4500001c00000000401100007f0000017f0000011000003500080000");
+    let explained =
+        daemon.ipqext("explain 4500001c00000000401100007f0000017f0000011000003500080000");
     assert!(explained.contains("drop"), "{explained}");
     let granted = daemon.client(&["grant", "decides", "--verdicts", ""]);
     assert!(granted.status.success());

@@ -3,11 +3,9 @@
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, getsockopt, recv, send, setsockopt, sockopt};
 
 use crate::packet::BATCH_MAX;
@@ -121,15 +119,6 @@ impl Socket {
             };
         }
         Ok(came)
-    }
-
-    /// Waits until a datagram comes, or for so long.
-    pub(super) fn wait(&self, limit: Duration) -> io::Result<()> {
-        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], limit) {
-            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 
