@@ -4,10 +4,11 @@
 //! compiled code as it is. So the directory has to be ours, and nobody else's to write;
 //! and a file whose checksum is wrong is not taken.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -19,8 +20,11 @@ use super::compiled::Hash;
 const FILES_MAX: usize = 256;
 /// How long the checksum is that a file begins with.
 const CHECKSUM_BYTES: usize = 32;
-/// What files end with.
+/// What files end with, and what they end with while they are written.
 const EXTENSION: &str = "cwasm";
+const UNFINISHED: &str = "tmp";
+/// After so long nobody goes on writing a file: whoever began has been killed.
+const UNFINISHED_MAX: Duration = Duration::from_secs(3600);
 
 /// Why a directory is not used for compiled code.
 #[derive(Debug, thiserror::Error)]
@@ -85,27 +89,27 @@ impl CodeCache {
         };
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
-        builder.create(dir).map_err(unusable)?;
+        builder.create(dir).map_err(|error| {
+            unusable(match error.kind() {
+                // There is something, and no directory.
+                io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+                _ => error,
+            })
+        })?;
         // The directory itself, not what a link of somebody's points to.
         let metadata = fs::symlink_metadata(dir).map_err(unusable)?;
         if !metadata.is_dir() {
             return Err(unusable(io::ErrorKind::NotADirectory.into()));
         }
-        let user = nix::unistd::geteuid().as_raw();
-        let why = if metadata.uid() != user {
-            format!("it belongs to user {}", metadata.uid())
-        } else if metadata.mode() & 0o022 != 0 {
-            format!("its mode is {:o}", metadata.mode() & 0o7777)
-        } else {
-            return Ok(Self {
-                dir: dir.to_owned(),
-            });
-        };
-        Err(CacheError::Unsafe {
-            path: dir.to_owned(),
-            why,
-            user,
-        })
+        let path = dir.to_owned();
+        match who_else(&metadata) {
+            None => Ok(Self { dir: path }),
+            Some(why) => Err(CacheError::Unsafe {
+                path,
+                why,
+                user: nix::unistd::geteuid().as_raw(),
+            }),
+        }
     }
 
     /// The code of a `.wasm` file, if it was kept and is as it was.
@@ -124,8 +128,8 @@ impl CodeCache {
             .split_at_checked(CHECKSUM_BYTES)
             .filter(|(checksum, code)| Sha256::digest(code)[..] == **checksum);
         let component = whole.and_then(|(_, code)| {
-            // SAFETY: the directory is ours alone to write, and the code is, by its
-            // checksum, what `store` got from wasmtime and put there.
+            // SAFETY: the directory and the file are ours alone to write, and the code is,
+            // by its checksum, what `store` got from wasmtime and put there.
             unsafe { Component::deserialize(engine, code) }.ok()
         });
         if component.is_none() {
@@ -164,7 +168,7 @@ impl CodeCache {
     /// Another process finds all of the file, or none.
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         let process = std::process::id();
-        let unfinished = path.with_extension(format!("{process}.tmp"));
+        let unfinished = path.with_extension(format!("{process}.{UNFINISHED}"));
         let write = || {
             let mut options = OpenOptions::new();
             let options = options.write(true).create(true).truncate(true).mode(0o600);
@@ -181,31 +185,63 @@ impl CodeCache {
         })
     }
 
-    /// Removes the oldest files beyond the limit.
+    /// Removes the oldest files beyond the limit, and what was never finished.
     fn prune(&self) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)?.flatten() {
             let path = entry.path();
+            // Another daemon may have removed it meanwhile.
+            let Ok(made) = entry.metadata().and_then(|metadata| metadata.modified()) else {
+                continue;
+            };
             if path.extension().is_some_and(|end| end == EXTENSION) {
-                files.push((entry.metadata()?.modified()?, path));
+                files.push((made, path));
+            } else if path.extension().is_some_and(|end| end == UNFINISHED)
+                && made.elapsed().is_ok_and(|age| age > UNFINISHED_MAX)
+            {
+                remove(&path)?;
             }
         }
         files.sort();
         let excess = files.len().saturating_sub(FILES_MAX);
-        for (_, path) in &files[..excess] {
-            fs::remove_file(path)?;
-        }
-        Ok(())
+        files[..excess]
+            .iter()
+            .try_for_each(|(_, path)| remove(path))
     }
 }
 
+/// Removes a file that another daemon may remove as well.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Who else than this user can write a file or directory, if anybody can.
+fn who_else(metadata: &Metadata) -> Option<String> {
+    if metadata.uid() != nix::unistd::geteuid().as_raw() {
+        Some(format!("it belongs to user {}", metadata.uid()))
+    } else if metadata.mode() & 0o022 != 0 {
+        Some(format!("its mode is {:o}", metadata.mode() & 0o7777))
+    } else {
+        None
+    }
+}
+
+/// Reads a file that nobody else can write. The directory was looked at when it was
+/// opened: whoever owns one above it may have put another in its place since.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut options = OpenOptions::new();
     let mut file: File = options
         .read(true)
         .custom_flags(nix::libc::O_NOFOLLOW)
         .open(path)?;
-    let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize);
+    let metadata = file.metadata()?;
+    if let Some(why) = who_else(&metadata) {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
@@ -275,6 +311,26 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_others_can_write_is_not_taken_though_it_is_as_it_was() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = CodeCache::open(&place.path().join("c")).unwrap();
+        let engine = runtime().engine;
+        let hash = Hash::of(b"one");
+        let component = Component::new(&engine, EMPTY).unwrap();
+        cache.store(&engine, &hash, &component);
+        let path = cache.path(&engine, &hash);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o622)).unwrap();
+        assert!(cache.load(&engine, &hash).is_none());
+        // As where the directory was exchanged for another user's.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        if std::os::unix::fs::chown(&path, Some(65534), None).is_ok() {
+            assert!(cache.load(&engine, &hash).is_none());
+        }
+        cache.store(&engine, &hash, &component);
+        assert!(cache.load(&engine, &hash).is_some());
+    }
+
+    #[test]
     fn a_directory_where_others_can_write_is_refused_and_said_how_to_mend() {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().join("open");
@@ -296,6 +352,7 @@ mod tests {
         fs::write(&file, b"").unwrap();
         let error = CodeCache::open(&file).unwrap_err();
         assert!(matches!(error, CacheError::Unusable { .. }), "{error}");
+        assert!(error.to_string().contains("not a directory"), "{error}");
     }
 
     #[test]
@@ -309,9 +366,16 @@ mod tests {
             file.set_modified(made).unwrap();
         }
         fs::write(cache.dir.join("not-ours"), b"").unwrap();
+        // Of a daemon that was killed, and of one that is at it.
+        let unfinished = ["1.tmp", "2.tmp"].map(|name| cache.dir.join(name));
+        let [dead, _] = unfinished
+            .each_ref()
+            .map(|path| File::create(path).unwrap());
+        dead.set_modified(std::time::UNIX_EPOCH).unwrap();
         cache.prune().unwrap();
         let left = files(&cache);
-        assert_eq!(left.len(), FILES_MAX + 1);
+        assert!(!left.contains(&unfinished[0]) && left.contains(&unfinished[1]));
+        assert_eq!(left.len(), FILES_MAX + 2);
         for gone in 0..3 {
             assert!(!left.contains(&cache.dir.join(format!("{gone}.{EXTENSION}"))));
         }
