@@ -8,6 +8,7 @@
 //! no transport header in first fragments, and its iterator over extension headers
 //! reads beyond the end when one of them is cut off (0.21).
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use etherparse::{
@@ -25,8 +26,12 @@ pub(crate) struct Headers<'a> {
     /// What stands behind the extension headers, as far as it was captured.
     pub(crate) ip_payload: Option<&'a [u8]>,
     pub(crate) is_fragment: bool,
-    pub(crate) transport: Option<Transport<'a>>,
+    /// What a transport header is looked for in, and how, until one is asked for.
+    upper: Option<(IpNumber, &'a [u8], FindTransport<'a>)>,
+    transport: OnceCell<Option<Transport<'a>>>,
 }
+
+type FindTransport<'a> = fn(IpNumber, &'a [u8]) -> Option<Transport<'a>>;
 
 pub(crate) enum Network<'a> {
     Ipv4(Ipv4HeaderSlice<'a>),
@@ -144,23 +149,29 @@ impl<'a> Headers<'a> {
         ))
     }
 
-    fn new(
-        network: Network<'a>,
-        upper: Upper<'a>,
-        transport: fn(IpNumber, &'a [u8]) -> Option<Transport<'a>>,
-    ) -> Self {
+    fn new(network: Network<'a>, upper: Upper<'a>, find_transport: FindTransport<'a>) -> Self {
         Headers {
             network: Some(network),
             ip_protocol: upper.protocol_and_bytes.map(|(protocol, _)| protocol),
             ip_payload: upper.protocol_and_bytes.map(|(_, bytes)| bytes),
             is_fragment: upper.is_fragment,
-            transport: upper
+            upper: upper
                 .protocol_and_bytes
                 // Later fragments have the middle of a payload where the transport
                 // header would be.
                 .filter(|_| !upper.is_later_fragment)
-                .and_then(|(protocol, bytes)| transport(protocol, bytes)),
+                .map(|(protocol, bytes)| (protocol, bytes, find_transport)),
+            transport: OnceCell::new(),
         }
+    }
+
+    /// The transport header, if it is all there.
+    pub(crate) fn transport(&self) -> Option<&Transport<'a>> {
+        let find = || {
+            let (protocol, bytes, find) = self.upper?;
+            find(protocol, bytes)
+        };
+        self.transport.get_or_init(find).as_ref()
     }
 }
 

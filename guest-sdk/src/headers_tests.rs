@@ -38,7 +38,7 @@ fn auth(next_header: IpNumber) -> [u8; 16] {
 }
 
 fn is_udp(headers: &Headers) -> bool {
-    matches!(&headers.transport, Some(Transport::Udp(udp)) if udp.destination_port() == 53)
+    matches!(headers.transport(), Some(Transport::Udp(udp)) if udp.destination_port() == 53)
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn the_ether_type_says_what_it_is() {
         let headers = Headers::parse(other, &bytes);
         assert!(headers.network.is_none());
         assert!(headers.ip_protocol.is_none());
-        assert!(headers.transport.is_none());
+        assert!(headers.transport().is_none());
     }
 }
 
@@ -114,7 +114,7 @@ fn no_next_header_ends_the_walk() {
     let bytes = ipv6_with(ip_number::IPV6_DEST_OPTIONS, &options(IpNumber(59)));
     let headers = Headers::parse(IPV6, &bytes);
     assert_eq!(headers.ip_protocol, Some(IpNumber(59)));
-    assert!(headers.transport.is_none());
+    assert!(headers.transport().is_none());
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_later_fragment_has_none() {
     assert!(headers.is_fragment);
     assert_eq!(headers.ip_protocol, Some(ip_number::UDP));
     assert_eq!(headers.ip_payload, Some(&UDP[..]));
-    assert!(headers.transport.is_none());
+    assert!(headers.transport().is_none());
 
     let bytes = TestPacket::udp("10.0.0.1:1000", "10.0.0.2:53")
         .payload(&[0; 64])
@@ -155,7 +155,7 @@ fn a_later_fragment_has_none() {
     let headers = Headers::parse(IPV4, &bytes);
     assert!(headers.is_fragment);
     assert_eq!(headers.ip_protocol, Some(ip_number::UDP));
-    assert!(headers.transport.is_none());
+    assert!(headers.transport().is_none());
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn the_payload_of_a_later_fragment_is_not_read_as_extension_headers() {
         let headers = Headers::parse(IPV6, &bytes);
         assert!(headers.is_fragment);
         assert_eq!(headers.ip_protocol, None);
-        assert!(headers.transport.is_none());
+        assert!(headers.transport().is_none());
     }
 }
 
@@ -189,18 +189,18 @@ fn ipv4_has_no_extension_header_but_authentication() {
     );
     let headers = Headers::parse(IPV4, &bytes);
     assert_eq!(headers.ip_protocol, Some(ip_number::IPV6_DEST_OPTIONS));
-    assert!(headers.transport.is_none());
+    assert!(headers.transport().is_none());
 }
 
 #[test]
 fn each_icmp_is_of_its_own_family() {
     let echo = [8, 0, 0, 0, 0, 1, 0, 1];
     let bytes = ipv6_with(ip_number::ICMP, &echo);
-    assert!(Headers::parse(IPV6, &bytes).transport.is_none());
+    assert!(Headers::parse(IPV6, &bytes).transport().is_none());
     let bytes = TestPacket::protocol(ip_number::IPV6_ICMP.0, "10.0.0.1", "10.0.0.2")
         .payload(&echo)
         .bytes();
-    assert!(Headers::parse(IPV4, &bytes).transport.is_none());
+    assert!(Headers::parse(IPV4, &bytes).transport().is_none());
 }
 
 #[test]

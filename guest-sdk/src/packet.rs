@@ -218,7 +218,7 @@ impl<'a> Packet<'a> {
 
     /// The ICMP message (RFC 792), of IPv4 only.
     pub fn icmp(&self) -> Option<Icmpv4Slice<'a>> {
-        match &self.headers().transport {
+        match self.headers().transport() {
             Some(Transport::Icmpv4(icmp)) => Some(icmp.clone()),
             _ => None,
         }
@@ -226,7 +226,7 @@ impl<'a> Packet<'a> {
 
     /// The ICMPv6 message (RFC 4443), of IPv6 only.
     pub fn icmpv6(&self) -> Option<Icmpv6Slice<'a>> {
-        match &self.headers().transport {
+        match self.headers().transport() {
             Some(Transport::Icmpv6(icmp)) => Some(icmp.clone()),
             _ => None,
         }
@@ -234,7 +234,7 @@ impl<'a> Packet<'a> {
 
     /// The TCP segment (RFC 9293), if its header with all options is there.
     pub fn tcp(&self) -> Option<TcpSlice<'a>> {
-        match &self.headers().transport {
+        match self.headers().transport() {
             Some(Transport::Tcp(tcp)) => Some(tcp.clone()),
             _ => None,
         }
@@ -242,7 +242,7 @@ impl<'a> Packet<'a> {
 
     /// The UDP datagram (RFC 768).
     pub fn udp(&self) -> Option<UdpSlice<'a>> {
-        match &self.headers().transport {
+        match self.headers().transport() {
             Some(Transport::Udp(udp)) => Some(udp.clone()),
             _ => None,
         }
@@ -250,7 +250,7 @@ impl<'a> Packet<'a> {
 
     /// The source port of TCP or UDP.
     pub fn source_port(&self) -> Option<u16> {
-        match &self.headers().transport {
+        match self.headers().transport() {
             Some(Transport::Tcp(tcp)) => Some(tcp.source_port()),
             Some(Transport::Udp(udp)) => Some(udp.source_port()),
             _ => None,
@@ -259,7 +259,7 @@ impl<'a> Packet<'a> {
 
     /// The destination port of TCP or UDP.
     pub fn destination_port(&self) -> Option<u16> {
-        match &self.headers().transport {
+        match self.headers().transport() {
             Some(Transport::Tcp(tcp)) => Some(tcp.destination_port()),
             Some(Transport::Udp(udp)) => Some(udp.destination_port()),
             _ => None,
@@ -269,13 +269,13 @@ impl<'a> Packet<'a> {
     /// What TCP, UDP, ICMP or ICMPv6 carry, as far as it was captured. `None` if
     /// there is no such header; empty if it carries nothing.
     pub fn payload(&self) -> Option<&'a [u8]> {
-        self.headers().transport.as_ref().map(Transport::payload)
+        self.headers().transport().map(Transport::payload)
     }
 
     /// Whether it is a ping: an echo request of ICMP or ICMPv6. Not that of a later
     /// fragment, which does not say.
     pub fn is_echo_request(&self) -> bool {
-        match &self.headers().transport {
+        match self.headers().transport() {
             Some(Transport::Icmpv4(icmp)) => icmp.type_u8() == icmpv4::TYPE_ECHO_REQUEST,
             Some(Transport::Icmpv6(icmp)) => icmp.type_u8() == icmpv6::TYPE_ECHO_REQUEST,
             _ => false,

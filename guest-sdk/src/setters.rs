@@ -225,7 +225,7 @@ impl Packet<'_> {
         header: &'static str,
         is_wanted: fn(&Transport<'_>) -> bool,
     ) -> Result<Range<usize>, EditError> {
-        let transport = self.headers().transport.as_ref();
+        let transport = self.headers().transport();
         let transport = transport.filter(|transport| is_wanted(transport));
         let transport = transport.ok_or(EditError::NoHeader(header))?;
         Ok(self.place_of(transport.payload()))

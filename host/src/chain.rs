@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use self::stage::{Scratch, Visit};
-use crate::packet::{Batch, Grant, Group, Links, Needs, Outcome, Packet};
+use crate::packet::{
+    Batch, FlowBits, Grant, Group, Links, MarkRules, Needs, Outcome, Packet, Settlement,
+};
 
 mod fault;
 mod journal;
@@ -74,25 +76,25 @@ pub struct Chain {
     stages: Vec<Stage>,
     scratch: Scratch,
     journal: Journal,
-    mark_mask: u32,
+    marks: MarkRules,
 }
 
 impl Default for Chain {
-    /// Without extensions; it may touch all bits of marks.
+    /// Without extensions; they may change all bits of marks.
     fn default() -> Self {
-        Self::new(u32::MAX)
+        Self::new(MarkRules::default())
     }
 }
 
 impl Chain {
-    /// Without extensions. What one of them changes in a mark outside of `mark_mask`
-    /// is ignored.
-    pub fn new(mark_mask: u32) -> Self {
+    /// Without extensions. What one of them changes in a mark against the rules is
+    /// ignored.
+    pub fn new(marks: impl Into<MarkRules>) -> Self {
         Self {
             stages: Vec::new(),
             scratch: Scratch::default(),
             journal: Journal::default(),
-            mark_mask,
+            marks: marks.into(),
         }
     }
 
@@ -102,6 +104,9 @@ impl Chain {
     pub fn evaluate(&mut self, batch: &mut Batch, links: &Arc<Links>) {
         self.journal.begin();
         self.scratch.forget();
+        if let Some(bits) = self.marks.flows {
+            let_by(batch, bits);
+        }
         for (place, stage) in self.stages.iter_mut().enumerate() {
             stage.visit(&mut Visit {
                 batch,
@@ -109,8 +114,12 @@ impl Chain {
                 scratch: &mut self.scratch,
                 journal: &mut self.journal,
                 stage: place,
-                mark_mask: self.mark_mask,
+                mark_mask: self.marks.of_extensions(),
+                flows: self.marks.flows,
             });
+        }
+        if let Some(bits) = self.marks.flows {
+            mark_flows(batch, bits);
         }
     }
 
@@ -172,6 +181,36 @@ impl Chain {
     /// Hands back all stages, in order.
     pub fn into_stages(self) -> Vec<Stage> {
         self.stages
+    }
+}
+
+/// Settles packets of connections that were decided, which rules should have kept from
+/// the queue. Without those rules a packet would be sent through its hook for ever.
+fn let_by(batch: &mut Batch, bits: FlowBits) {
+    if batch.mark_bits() & bits.both() == 0 {
+        return;
+    }
+    for place in 0..batch.len() {
+        let mark = batch.entries()[place].packet.mark;
+        if mark & bits.drop != 0 {
+            batch.decide(place, Settlement::Drop);
+        } else if mark & bits.accept != 0 {
+            batch.decide(place, Settlement::Accept);
+        }
+    }
+}
+
+/// Has packets that decide of their connections tell the rules so.
+fn mark_flows(batch: &mut Batch, bits: FlowBits) {
+    for place in 0..batch.len() {
+        let entry = &batch.entries()[place];
+        let bit = match entry.settlement() {
+            Settlement::AcceptFlow => bits.accept,
+            Settlement::DropFlow => bits.drop,
+            _ => continue,
+        };
+        let mark = entry.packet.mark | bit;
+        batch.set_mark(place, mark);
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::control::{Clients, ControlError, ControlSocket};
 use crate::event::{Action, Command, CommandError, Event, Events, Reply};
 use crate::links::{self, LinkWatcher};
-use crate::packet::Needs;
+use crate::packet::{MarkRules, Needs};
 use crate::queues;
 use crate::registry::Registry;
 use crate::rules::{self, Installed, Owner, Rule, RulesError};
@@ -40,8 +40,8 @@ pub struct Config {
     pub cache_dir: Option<PathBuf>,
     /// Extensions to add and start before the first packet.
     pub start: Vec<StartUp>,
-    /// The bits of packet marks that extensions may change.
-    pub mark_mask: u32,
+    /// What may be done with packet marks.
+    pub marks: MarkRules,
     /// Rules to install for as long as it runs.
     pub rules: Vec<Rule>,
 }
@@ -213,7 +213,7 @@ fn supervisor(
         workers: config.queues.len() as u32,
         processors: config.processors.clone(),
         open,
-        mark_mask: config.mark_mask,
+        marks: config.marks,
         events,
         answer_timeout: ANSWER_TIMEOUT,
     }))

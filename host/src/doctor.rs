@@ -240,7 +240,7 @@ fn of_editors(facts: &Facts, queue: &Queue, extensions: &[Extension], findings: 
                  {EDITED_BYTES_MAX} bytes go past it unchanged",
                 queue.queue
             ),
-            "start the daemon without --gso",
+            "start the daemon without --gso=on",
         ));
     }
     if facts.loopback_mtu.is_some_and(|mtu| mtu > EDITED_BYTES_MAX) {

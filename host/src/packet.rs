@@ -6,6 +6,7 @@ mod batch;
 mod decision;
 mod grant;
 mod group;
+mod marks;
 mod needs;
 mod outcome;
 
@@ -13,6 +14,7 @@ pub use batch::{Batch, Entry, Fate, Settlement};
 pub use decision::{BadVerdict, Decision, MarkChange, Verdict, Verdicts};
 pub use grant::Grant;
 pub use group::{BadGroup, Group};
+pub use marks::{BadFlowBits, FlowBits, MarkRules};
 pub use needs::{Edits, Needs, OnFault};
 pub use outcome::{Edit, Outcome};
 

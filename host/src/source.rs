@@ -42,6 +42,28 @@ pub struct Losses {
     pub verdicts_refused: Option<u64>,
 }
 
+impl Losses {
+    /// Nothing got lost.
+    pub const NONE: Self = Self {
+        queue_full: Some(0),
+        socket_full: Some(0),
+        truncated: Some(0),
+        verdicts_refused: Some(0),
+    };
+
+    /// What got lost here and there; unknown where one of them is.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
+        Self {
+            queue_full: sum(self.queue_full, other.queue_full),
+            socket_full: sum(self.socket_full, other.socket_full),
+            truncated: sum(self.truncated, other.truncated),
+            verdicts_refused: sum(self.verdicts_refused, other.verdicts_refused),
+        }
+    }
+}
+
 /// Reads from any thread what a source counts and how it is set up, while a worker owns
 /// the source.
 pub trait Meter: Send + Sync {
@@ -57,6 +79,8 @@ pub trait Meter: Send + Sync {
 pub struct Settings {
     /// Which kind of source it is.
     pub kind: &'static str,
+    /// Whether it is set up for what is needed; else it is always the same.
+    pub is_driven: bool,
     /// The queue's number.
     pub queue: u16,
     /// How many bytes of each packet the kernel hands over.
@@ -136,7 +160,7 @@ pub trait PacketSource: Send {
     ///
     /// # Errors
     /// The source is of no more use. What can be survived (a lost packet, a full
-    /// buffer) is counted in [`losses`](Self::losses) instead.
+    /// buffer) is counted in [`Meter::losses`] instead.
     fn recv(&mut self, batch: &mut Batch) -> Result<Received, SourceError>;
 
     /// Gives the verdicts, in order of arrival, of all packets of the batch that

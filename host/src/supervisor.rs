@@ -16,7 +16,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chain::{Lifecycle, Place};
 use crate::event::{Answer, Command, CommandError, Demanded, Event, Events, Reply, StatusReport};
-use crate::packet::{Edits, Link, Links, Needs};
+use crate::packet::{Edits, Link, Links, MarkRules, Needs};
 use crate::registry::{Registry, canonical};
 use crate::runtime::Runtime;
 use crate::source::{Demand, Gso, OpenError, PacketSource};
@@ -50,8 +50,8 @@ pub struct Setup {
     pub processors: Vec<usize>,
     /// Opens a queue again whose source failed.
     pub open: Box<Opener>,
-    /// The bits of packet marks that extensions may change.
-    pub mark_mask: u32,
+    /// What may be done with packet marks.
+    pub marks: MarkRules,
     /// Where workers tell of their end.
     pub events: Events,
     /// How long a worker may take to answer. It answers between two batches, and
@@ -84,9 +84,11 @@ pub struct Supervisor {
     runtime: Runtime,
     links: Arc<Links>,
     workers: u32,
-    mark_mask: u32,
+    marks: MarkRules,
     open: Box<Opener>,
     events: Events,
+    /// Workers to be tried again, of which nobody could be asked to remind.
+    overdue: Vec<u32>,
     crew: Crew,
     extensions: Vec<Extension>,
     generation: u64,
@@ -105,17 +107,18 @@ impl Supervisor {
                 devices: setup.links,
             }),
             workers: setup.workers,
-            mark_mask: setup.mark_mask,
+            marks: setup.marks,
             open: setup.open,
             crew: Crew::new(
                 Setting {
                     events: setup.events.clone(),
-                    mark_mask: setup.mark_mask,
+                    marks: setup.marks,
                     processors: setup.processors,
                 },
                 setup.answer_timeout,
             ),
             events: setup.events,
+            overdue: Vec::new(),
             extensions: Vec::new(),
             generation: 0,
             next_id: 0,
@@ -162,6 +165,10 @@ impl Supervisor {
                     break;
                 }
                 Event::Command(command, reply) => {
+                    for worker in std::mem::take(&mut self.overdue) {
+                        // This very inbox takes it.
+                        let _ = self.events.send(Event::WorkerDue(worker));
+                    }
                     // Whoever asked may have hung up.
                     let _ = reply.send(self.obey(command));
                 }
@@ -230,8 +237,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Sees to it that a worker is tried again.
-    fn try_later(&self, worker: u32, delay: Duration) {
+    /// Sees to it that a worker is tried again: after some time, or with the next command
+    /// if there can be no thread that waits.
+    fn try_later(&mut self, worker: u32, delay: Duration) {
         let events = self.events.clone();
         let remind = move || {
             std::thread::sleep(delay);
@@ -240,7 +248,8 @@ impl Supervisor {
         };
         let reminder = std::thread::Builder::new().name("ipqext-reminder".to_owned());
         if let Err(error) = reminder.spawn(remind) {
-            tracing::error!(worker, error = %error, "worker will not be tried again");
+            tracing::warn!(worker, error = %error, "worker is tried again with the next command");
+            self.overdue.push(worker);
         }
     }
 

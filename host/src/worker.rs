@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::chain::{Lifecycle, LifecycleError, Place, Stage, StageId};
 use crate::packet::{Batch, Links, Settlement};
-use crate::source::{PacketSource, Received, SourceError};
+use crate::source::{Losses, PacketSource, Received, SourceError};
 use crate::trace::Tap;
 
 mod desk;
@@ -80,6 +80,8 @@ pub struct Worker {
     source: Box<dyn PacketSource>,
     desk: Desk,
     batch: Batch,
+    /// Whether the batch has packets that are not settled.
+    in_hand: bool,
 }
 
 /// How a worker ended.
@@ -88,6 +90,8 @@ pub struct Ended {
     pub desk: Desk,
     /// Its source, if that is still good.
     pub source: Option<Box<dyn PacketSource>>,
+    /// What got lost at the source, if that is not there any more.
+    pub lost: Losses,
     /// Why it ended, if nobody told it to and its source has not come to its end. The
     /// packets of the batch at hand have been accepted as they came.
     pub result: Result<(), WorkerError>,
@@ -100,19 +104,51 @@ impl Worker {
             source,
             desk,
             batch: Batch::new(),
+            in_hand: false,
         }
     }
 
     /// Serves the queue until it is told to drain, the source ends or fails, or the
     /// host's own code panics.
     pub fn run(mut self) -> Ended {
-        let run = catch_unwind(AssertUnwindSafe(|| self.serve_all()));
-        let result = run.unwrap_or_else(|panic| Err(WorkerError::Panic(panic_text(&*panic))));
+        let result = self.guarded(Self::serve_all);
+        match &result {
+            Ok(()) => {}
+            // What waits there may still be let go before closing it drops that.
+            Err(WorkerError::Source(_)) => {
+                let _ = self.guarded(|worker| Ok(worker.source.release()?));
+            }
+            Err(WorkerError::Panic(_)) => self.let_go(),
+        }
         let is_good = !matches!(result, Err(WorkerError::Source(_)));
+        let lost = if is_good {
+            Losses::NONE
+        } else {
+            self.source.meter().losses()
+        };
         Ended {
             desk: self.desk,
             source: is_good.then_some(self.source),
+            lost,
             result,
+        }
+    }
+
+    /// Does something in which a panic of the host's own code is an error.
+    fn guarded<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, WorkerError>,
+    ) -> Result<T, WorkerError> {
+        catch_unwind(AssertUnwindSafe(|| work(self)))
+            .unwrap_or_else(|panic| Err(WorkerError::Panic(panic_text(&*panic))))
+    }
+
+    /// Accepts the packets at hand, if a panic left them unsettled. A kernel refuses a
+    /// second verdict for those that it was told of before.
+    fn let_go(&mut self) {
+        if self.in_hand {
+            self.batch.undecide();
+            let _ = self.guarded(|worker| Ok(worker.source.settle(&worker.batch)?));
         }
     }
 
@@ -126,9 +162,15 @@ impl Worker {
         self.drain()
     }
 
+    fn receive(&mut self) -> Result<Received, SourceError> {
+        let received = self.source.recv(&mut self.batch)?;
+        self.in_hand = received == Received::Packets;
+        Ok(received)
+    }
+
     /// Receives, decides and settles one batch.
     fn serve(&mut self) -> Result<Received, WorkerError> {
-        let received = self.source.recv(&mut self.batch)?;
+        let received = self.receive()?;
         if received == Received::Packets {
             let evaluated = catch_unwind(AssertUnwindSafe(|| {
                 self.desk.evaluate(&mut self.batch);
@@ -152,8 +194,8 @@ impl Worker {
         let (mut dropped, mut repeated, mut stopped, mut queued) = (0, 0, 0, 0);
         for entry in self.batch.entries() {
             match entry.settlement() {
-                Settlement::Accept => {}
-                Settlement::Drop => dropped += 1,
+                Settlement::Accept | Settlement::AcceptFlow => {}
+                Settlement::Drop | Settlement::DropFlow => dropped += 1,
                 Settlement::Repeat => repeated += 1,
                 Settlement::Stop => stopped += 1,
                 Settlement::Queue(_) => queued += 1,
@@ -165,7 +207,9 @@ impl Worker {
         counters.repeated.add(repeated);
         counters.stopped.add(stopped);
         counters.queued.add(queued);
-        self.source.settle(&self.batch)
+        self.source.settle(&self.batch)?;
+        self.in_hand = false;
+        Ok(())
     }
 
     /// Settles what waits in the queue, for a bounded time by the chain; then all the rest
@@ -184,7 +228,7 @@ impl Worker {
         }
         while began.elapsed() < 2 * DRAIN {
             self.source.waker().wake();
-            if self.source.recv(&mut self.batch)? != Received::Packets {
+            if self.receive()? != Received::Packets {
                 return Ok(());
             }
             self.settle()?;

@@ -901,7 +901,7 @@ impl Place {
             queues: 0..=0,
             processors: Vec::new(),
             cache_dir: None,
-            mark_mask: u32::MAX,
+            marks: u32::MAX.into(),
             rules: Vec::new(),
         }
     }

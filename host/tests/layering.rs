@@ -14,7 +14,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("socket_path", &[]),
     ("number", &[]),
-    ("rules", &["number", "queues", "source::is_bound"]),
+    (
+        "rules",
+        &["number", "packet::FlowBits", "queues", "source::is_bound"],
+    ),
     (
         "doctor",
         &[
@@ -88,6 +91,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "control",
             "event",
             "links",
+            "packet::MarkRules",
             "packet::Needs",
             "queues",
             "registry",
@@ -107,6 +111,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "daemon",
             "doctor",
             "number",
+            "packet::FlowBits",
+            "packet::MarkRules",
             "packet::Needs",
             "params",
             "queues",

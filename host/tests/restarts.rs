@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ipqext_host::event::{
     Action, Command, CommandError, Event, Events, ExtensionReport, QueueReport, Reply, State,
 };
-use ipqext_host::packet::{Batch, Needs};
+use ipqext_host::packet::{Batch, Needs, Settlement};
 use ipqext_host::registry::Registry;
 use ipqext_host::runtime::{Limits, Runtime};
 use ipqext_host::source::memory::{MemoryQueue, MemorySource, memory};
@@ -43,7 +43,9 @@ fn after_a_panic_the_worker_goes_on_with_its_queue_and_its_extensions() {
     // What is started is started, here and there.
     bench.queues[0].push([ping(3)]);
     bench.queues[1].push([ping(4)]);
-    bench.queues[0].take_settled(1);
+    let settled = bench.queues[0].take_settled(2);
+    assert_eq!(settled[0].id, 2, "the packet at hand was let go");
+    assert_eq!(settled[0].settlement, Settlement::Accept);
     bench.queues[1].take_settled(1);
     let listed = bench.listed();
     assert_eq!((listed.state, listed.counts.faults), (State::Started, 0));
@@ -131,7 +133,8 @@ fn an_order_that_a_worker_died_over_is_followed_without_it() {
         bench.wait_for(|queues| queues[0].restarts == 1 && queues[0].is_served);
         let before = bench.listed().counts.seen;
         bench.queues[0].push([ping(2)]);
-        bench.queues[0].take_settled(1);
+        // Also the one that was at hand.
+        bench.queues[0].take_settled(2);
         let listed = bench.listed();
         assert_eq!((listed.state, listed.counts.faults), (State::Started, 0));
         assert_eq!(listed.counts.seen, before + 1);
@@ -249,7 +252,7 @@ impl Bench {
             registry: Registry::open(Path::new(guests::shipped())).unwrap(),
             runtime: Runtime::new(Limits::default()).unwrap(),
             links: Vec::new(),
-            mark_mask: u32::MAX,
+            marks: u32::MAX.into(),
             workers: 2,
             processors: Vec::new(),
             open: Box::new(open),

@@ -95,7 +95,7 @@ fn with_one_worker() -> (Supervisor, Gate, MemoryQueue) {
         registry: Registry::open(&PathBuf::from(guests::shipped())).unwrap(),
         runtime: Runtime::new(Limits::default()).unwrap(),
         links: Vec::new(),
-        mark_mask: u32::MAX,
+        marks: u32::MAX.into(),
         workers: 1,
         processors: Vec::new(),
         open: Box::new(|queue, _| panic!("queue {queue} is opened again")),

@@ -2,6 +2,7 @@
 //! exactly once, in order.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use ipqext_host::chain::{
@@ -142,6 +143,69 @@ fn a_panic_of_the_host_leaves_no_packet_unsettled() {
     match result {
         Err(WorkerError::Panic(text)) => assert_eq!(text, "on purpose"),
         other => panic!("{:?}", other.map(|stages| stages.len())),
+    }
+}
+
+/// An extension that cannot start over is left out on this worker, and the others go on.
+#[test]
+fn after_a_panic_who_cannot_start_over_is_quarantined() {
+    let (queue, source) = memory();
+    let (mailbox, orders) = channel();
+    let counters = Arc::<StageCounters>::default();
+    let needs = Needs::default();
+    let stubborn = Box::new(Stubborn);
+    let stage = Stage::new(
+        StageId(1),
+        "stubborn".into(),
+        needs,
+        stubborn,
+        counters.clone(),
+    );
+    let stubborn = Place {
+        incoming: Some(stage),
+        ..known(1)
+    };
+    let others = place(2, drops(), |id| match id {
+        1 => panic!("on purpose"),
+        _ => Verdict::Drop,
+    });
+    let generation = Generation {
+        number: 1,
+        places: vec![stubborn, others],
+    };
+    let (reply, _answer) = channel();
+    mailbox.send(Order::Adopt(generation, reply)).unwrap();
+    queue.push([packet(1, Vec::new())]);
+    let desk = Desk::new(orders, Arc::default(), Arc::default(), u32::MAX);
+    let mut ended = Worker::new(Box::new(source), desk).run();
+    assert!(matches!(ended.result, Err(WorkerError::Panic(_))));
+
+    ended.desk.renew();
+    assert!(counters.quarantined.load(Ordering::Relaxed));
+    queue.push([packet(2, Vec::new())]);
+    queue.end();
+    let source = ended.source.expect("it outlives a panic");
+    Worker::new(source, ended.desk).run().result.unwrap();
+    let settled = queue.take_all_settled();
+    assert_eq!(ids(&settled), [1, 2]);
+    assert_eq!(settled[1].settlement, Settlement::Drop, "the other goes on");
+    assert_eq!((counters.seen.get(), counters.skipped.get()), (1, 1));
+}
+
+/// Lets all packets pass, and cannot start over.
+struct Stubborn;
+
+impl Filter for Stubborn {
+    fn proc(&mut self, _view: &View<'_>, _outcome: &mut Outcome) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn recover(&mut self, _started: bool) -> Result<(), Fault> {
+        Err(Fault::new(FaultKind::Restart, "on purpose"))
+    }
+
+    fn lifecycle(&mut self, _call: Lifecycle) -> Result<Option<String>, LifecycleError> {
+        Ok(None)
     }
 }
 

@@ -6,9 +6,20 @@ use std::fmt;
 use ipqext_sdk::etherparse::{EtherType, IpNumber, ip_number};
 use ipqext_sdk::prelude::*;
 
-#[derive(Default)]
 struct Count {
-    tallies: BTreeMap<Protocol, Tally>,
+    /// Of IP that carries a protocol, by its number.
+    ip: [Tally; 256],
+    /// Of all else.
+    others: BTreeMap<Protocol, Tally>,
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self {
+            ip: [Tally::default(); 256],
+            others: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -32,7 +43,7 @@ impl Extension for Count {
     const NEEDS: Needs = Needs::headers();
 
     fn reset(&mut self) -> Result<(), String> {
-        self.tallies.clear();
+        *self = Self::default();
         Ok(())
     }
 
@@ -49,7 +60,10 @@ impl Extension for Count {
     }
 
     fn proc(&mut self, packet: &mut Packet) -> Verdict {
-        let tally = self.tallies.entry(Protocol::of(packet)).or_default();
+        let tally = match Protocol::of(packet) {
+            Protocol::Ip(number) => &mut self.ip[usize::from(number)],
+            other => self.others.entry(other).or_default(),
+        };
         tally.add(Tally {
             packets: 1,
             bytes: packet.original_length().into(),
@@ -63,10 +77,14 @@ export!(Count);
 impl Count {
     /// The protocols with the most packets first, then the total.
     fn table(&self) -> String {
-        let mut tallies: Vec<(Protocol, Tally)> = self
-            .tallies
+        let ip = (0..=u8::MAX).map(Protocol::Ip).zip(self.ip);
+        let others = self
+            .others
             .iter()
-            .map(|(&protocol, &tally)| (protocol, tally))
+            .map(|(&protocol, &tally)| (protocol, tally));
+        let mut tallies: Vec<(Protocol, Tally)> = ip
+            .filter(|(_, tally)| tally.packets > 0)
+            .chain(others)
             .collect();
         // The sort is stable, so equal ones stay in the order of their numbers.
         tallies.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.packets));

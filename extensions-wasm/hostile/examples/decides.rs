@@ -27,6 +27,8 @@ impl Extension for Decides {
             "stop" => Verdict::Stop,
             "queue" => Verdict::Queue(params.parse("queue")?.unwrap_or(0)),
             "reject" => Verdict::Reject,
+            "accept-flow" => Verdict::AcceptFlow,
+            "drop-flow" => Verdict::DropFlow,
             other => return Err(format!("there is no verdict {other:?}")),
         });
         Ok(())

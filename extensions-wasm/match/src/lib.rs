@@ -35,7 +35,9 @@ struct Rule {
 enum Action {
     Pass,
     Accept,
+    AcceptFlow,
     Drop,
+    DropFlow,
     /// The bits `mask` of the mark become those of `value`; then it passes.
     Mark {
         value: u32,
@@ -56,10 +58,13 @@ struct Tally {
     bytes: u64,
 }
 
+const VERDICTS: Verdicts = Verdicts::ACCEPT
+    .union(Verdicts::DROP)
+    .union(Verdicts::ACCEPT_FLOW)
+    .union(Verdicts::DROP_FLOW);
+
 impl Extension for Match {
-    const NEEDS: Needs = Needs::whole()
-        .verdicts(Verdicts::ACCEPT.union(Verdicts::DROP))
-        .mark_mask(u32::MAX);
+    const NEEDS: Needs = Needs::whole().verdicts(VERDICTS).mark_mask(u32::MAX);
 
     fn init(&mut self, context: &Context) -> Result<(), String> {
         self.rules = parse::rules(context.params().raw())?;
@@ -93,7 +98,9 @@ impl Extension for Match {
         match rule.action {
             Action::Pass => Verdict::Pass,
             Action::Accept => Verdict::Accept,
+            Action::AcceptFlow => Verdict::AcceptFlow,
             Action::Drop => Verdict::Drop,
+            Action::DropFlow => Verdict::DropFlow,
             Action::Mark { value, mask } => {
                 packet.set_mark(value, mask);
                 Verdict::Pass

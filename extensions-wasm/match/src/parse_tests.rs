@@ -40,7 +40,9 @@ drop udp dport 53 payload \"a;b#c\"  # one
 fn actions() {
     assert_eq!(action("pass"), Action::Pass);
     assert_eq!(action("accept tcp"), Action::Accept);
+    assert_eq!(action("accept-flow tcp"), Action::AcceptFlow);
     assert_eq!(action("drop"), Action::Drop);
+    assert_eq!(action("drop-flow"), Action::DropFlow);
     let mark = |value, mask| Action::Mark { value, mask };
     assert_eq!(action("mark 1"), mark(1, u32::MAX));
     assert_eq!(action("mark 0x10/0xf0 tcp"), mark(0x10, 0xf0));
@@ -95,7 +97,8 @@ fn a_refusal_has_the_rule_the_place_the_wish_and_the_mistake() {
     );
     assert_eq!(
         refusal("accept icmp; dorp udp"),
-        "rule 2 (line 1, column 14): wanted an action: `pass`, `accept`, `drop` or \
+        "rule 2 (line 1, column 14): wanted an action: `pass`, `accept`, \
+         `accept-flow`, `drop`, `drop-flow` or \
          `mark VALUE/MASK`; found `dorp`"
     );
     assert_eq!(

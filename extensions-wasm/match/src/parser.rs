@@ -18,7 +18,8 @@ const REGEX_BYTES_MAX: usize = 1 << 18;
 /// What the search with an expression may take beside it.
 const REGEX_CACHE_BYTES_MAX: usize = 1 << 18;
 
-pub(crate) const ACTIONS: &str = "`pass`, `accept`, `drop` or `mark VALUE/MASK`";
+pub(crate) const ACTIONS: &str =
+    "`pass`, `accept`, `accept-flow`, `drop`, `drop-flow` or `mark VALUE/MASK`";
 
 const CONDITIONS: &str = "`tcp`, `udp`, `icmp`, `icmpv6`, `protocol`, `ipv4`, `ipv6`, `from`, \
      `to`, `host`, `sport`, `dport`, `port`, `in`, `out`, `hook`, `ttl`, `payload` or `regex`";
@@ -98,7 +99,9 @@ impl<'t> Parser<'t> {
         Ok(match action.text {
             "pass" => Action::Pass,
             "accept" => Action::Accept,
+            "accept-flow" => Action::AcceptFlow,
             "drop" => Action::Drop,
+            "drop-flow" => Action::DropFlow,
             "mark" => self.mark()?,
             _ => return Err(unexpected(action, &wanted)),
         })

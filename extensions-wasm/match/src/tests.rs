@@ -1,8 +1,8 @@
 use ipqext_sdk::test::{Kit, TestPacket};
-use ipqext_sdk::{Hook, Link, Verdict, Verdicts};
+use ipqext_sdk::{Hook, Link, Verdict};
 use proptest::prelude::*;
 
-use super::Match;
+use super::{Match, VERDICTS};
 
 fn with_rules(rules: &str) -> Kit<Match> {
     Kit::with_params(rules).unwrap_or_else(|error| panic!("{rules:?}: {error}"))
@@ -261,7 +261,7 @@ packets  bytes  rule
 fn it_reads_whole_packets_and_declares_what_rules_may_say() {
     let needs = with_rules("pass").needs();
     assert_eq!(needs.snap_length, 65_535);
-    assert_eq!(needs.verdicts, Verdicts::ACCEPT | Verdicts::DROP);
+    assert_eq!(needs.verdicts, VERDICTS);
     assert_eq!(needs.mark_mask, u32::MAX);
 }
 

@@ -7,7 +7,8 @@ use ipqext_wire::{Edit as WireEdit, Kind, rewrite};
 use super::fault::{Fault, FaultKind};
 use super::selection::Selection;
 use crate::packet::{
-    Batch, Decision, Edit, Edits, Entry, Grant, Needs, Outcome, PacketFlags, Settlement, Verdict,
+    Batch, Decision, Edit, Edits, Entry, FlowBits, Grant, Needs, Outcome, PacketFlags, Settlement,
+    Verdict,
 };
 
 /// The rules that an extension is held to.
@@ -19,9 +20,12 @@ pub(super) struct Rules {
     pub(super) grant: Grant,
 }
 
-/// What the kernel is told for a verdict; `None` for those that end no packet's way.
-pub(super) fn settlement(verdict: Verdict) -> Option<Settlement> {
+/// What the kernel is told for a verdict; `None` for those that end no packet's way. Where
+/// no rules listen to bits of the mark, the rest of a connection is not spoken of.
+pub(super) fn settlement(verdict: Verdict, flows: Option<FlowBits>) -> Option<Settlement> {
     match verdict {
+        Verdict::AcceptFlow if flows.is_some() => Some(Settlement::AcceptFlow),
+        Verdict::DropFlow if flows.is_some() => Some(Settlement::DropFlow),
         Verdict::Accept | Verdict::AcceptFlow => Some(Settlement::Accept),
         Verdict::Drop | Verdict::DropFlow | Verdict::Reject => Some(Settlement::Drop),
         Verdict::Repeat => Some(Settlement::Repeat),
@@ -33,7 +37,7 @@ pub(super) fn settlement(verdict: Verdict) -> Option<Settlement> {
 
 impl Rules {
     /// Checks the decisions of an outcome, and makes `accept` a `pass` where it is not
-    /// granted. `mark_mask` are the bits of marks that the daemon may touch.
+    /// granted. `mark_mask` are the bits of marks that extensions may change.
     pub(super) fn check_decisions(
         &self,
         outcome: &mut Outcome,

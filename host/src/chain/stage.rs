@@ -9,7 +9,7 @@ use super::journal::{Journal, Note, Saying};
 use super::rules::{Rewritten, Rules, settlement};
 use super::selection::Selection;
 use super::{Filter, StageId};
-use crate::packet::{Batch, Grant, Group, Links, Needs, Outcome, Settlement, Verdict};
+use crate::packet::{Batch, FlowBits, Grant, Group, Links, Needs, Outcome, Settlement, Verdict};
 use crate::telemetry::{RateLimit, StageCounters};
 
 /// How many faults of an extension are logged in a second, on each worker.
@@ -39,8 +39,10 @@ pub(super) struct Visit<'a> {
     pub(super) journal: &'a mut Journal,
     /// Which stage of the chain it is, from 0.
     pub(super) stage: usize,
-    /// The bits of marks that the daemon may touch.
+    /// The bits of marks that extensions may change.
     pub(super) mark_mask: u32,
+    /// The bits by which packets tell rules of their connections.
+    pub(super) flows: Option<FlowBits>,
 }
 
 /// Memory that is reused from stage to stage and from batch to batch, so that
@@ -186,7 +188,7 @@ impl Stage {
                 let mark = change.within(visit.mark_mask).apply(mark);
                 visit.batch.set_mark(place, mark);
             }
-            if let Some(settlement) = settlement(decision.verdict) {
+            if let Some(settlement) = settlement(decision.verdict, visit.flows) {
                 visit.batch.decide(place, settlement);
                 ended[kind(settlement)] += 1;
             }
@@ -243,8 +245,8 @@ impl Stage {
 /// The counter that a settlement belongs to.
 fn kind(settlement: Settlement) -> usize {
     match settlement {
-        Settlement::Accept => 0,
-        Settlement::Drop => 1,
+        Settlement::Accept | Settlement::AcceptFlow => 0,
+        Settlement::Drop | Settlement::DropFlow => 1,
         Settlement::Repeat => 2,
         Settlement::Stop => 3,
         Settlement::Queue(_) => 4,

@@ -1301,3 +1301,87 @@ fn packet(id: u32, mark: u32) -> Packet {
         original_length: 0,
     }
 }
+
+#[test]
+fn what_is_decided_of_a_connection_goes_back_with_its_bit_where_rules_listen() {
+    let needs = Needs {
+        verdicts: Verdicts::all(),
+        mark_mask: u32::MAX,
+        ..nothing()
+    };
+    let says = || {
+        Bench::new(1, needs).says(|_, outcome| {
+            outcome.decisions.extend([
+                decided(0, Verdict::AcceptFlow),
+                decided(1, Verdict::DropFlow),
+                // Bits that speak to rules are not an extension's to set.
+                marked(2, u32::MAX, u32::MAX),
+            ]);
+            Ok(())
+        })
+    };
+    let settled = |marks: MarkRules| {
+        let bench = says();
+        let counters = bench.counters.clone();
+        let mut chain = Chain::new(marks);
+        chain.rearrange(vec![Place {
+            id: StageId(1),
+            group: Group::All,
+            grant: Grant::of(needs),
+            incoming: Some(bench.stage),
+        }]);
+        let mut batch = batch([1, 2, 3]);
+        evaluate(&mut chain, &mut batch);
+        assert_eq!((counters.accepted.get(), counters.dropped.get()), (1, 1));
+        let entries = batch.entries().iter();
+        Vec::from_iter(entries.map(|entry| (entry.settlement(), entry.new_mark())))
+    };
+    let marks = MarkRules {
+        mask: 0xff,
+        flows: Some(FlowBits { accept: 1, drop: 2 }),
+    };
+    let expected = [
+        (Settlement::AcceptFlow, Some(1)),
+        (Settlement::DropFlow, Some(2)),
+        (Settlement::Accept, Some(0xfc)),
+    ];
+    assert_eq!(settled(marks), expected);
+    let expected = [
+        (Settlement::Accept, None),
+        (Settlement::Drop, None),
+        (Settlement::Accept, Some(0xff)),
+    ];
+    assert_eq!(settled(0xff.into()), expected);
+}
+
+#[test]
+fn a_packet_that_rules_should_have_let_by_is_settled_at_once() {
+    let bench = Bench::new(1, nothing());
+    let counters = bench.counters.clone();
+    let mut chain = Chain::new(MarkRules {
+        mask: u32::MAX,
+        flows: Some(FlowBits { accept: 1, drop: 2 }),
+    });
+    chain.rearrange(vec![Place {
+        id: StageId(1),
+        group: Group::All,
+        grant: Grant::of(nothing()),
+        incoming: Some(bench.stage),
+    }]);
+    let mut batch = Batch::new();
+    for mark in [1, 2, 3, 4] {
+        batch.push(packet(mark, mark), &[]);
+    }
+    evaluate(&mut chain, &mut batch);
+    let settled = batch.entries().iter().map(|entry| entry.settlement());
+    assert_eq!(
+        Vec::from_iter(settled),
+        [
+            Settlement::Accept,
+            Settlement::Drop,
+            Settlement::Drop,
+            Settlement::Accept
+        ]
+    );
+    assert_eq!(counters.seen.get(), 1, "it is asked about the last alone");
+}

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use crate::packet::FlowBits;
 use crate::rules::{self, Backend, Match, Rule, RulesError};
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,12 @@ struct OneRule {
     #[command(flatten)]
     rule: Match,
 
+    /// Two bits of packet marks, as 0x40000000,0x80000000: further rules keep connections
+    /// from the queue, or drop them, of which the daemon, run with the same option, says
+    /// so.
+    #[arg(long, value_name = "A,B")]
+    bypass_bits: Option<FlowBits>,
+
     /// The tool that installs it.
     #[arg(long, value_enum, default_value_t)]
     backend: Backend,
@@ -50,12 +57,18 @@ pub(super) fn rules(rules: &Rules) -> Result<String, RulesError> {
         Action::Remove { backend } => remove(*backend),
         Action::Show { backend } => show(*backend),
         Action::Print(one) => {
-            let rule = Rule::new(&one.rule, &(0..=0))?;
+            let rule = one.checked()?;
             Ok(match one.backend {
                 Backend::Nft => rules::nft_text(&[rule]),
                 Backend::Auto | Backend::Iptables => rule.commands().join("\n") + "\n",
             })
         }
+    }
+}
+
+impl OneRule {
+    fn checked(&self) -> Result<Rule, RulesError> {
+        Ok(Rule::new(&self.rule, &(0..=0))?.with_flows(self.bypass_bits))
     }
 }
 
@@ -69,7 +82,7 @@ fn is_by_nft(backend: Backend) -> bool {
 }
 
 fn install(one: &OneRule) -> Result<String, RulesError> {
-    let rule = [Rule::new(&one.rule, &(0..=0))?];
+    let rule = [one.checked()?];
     if is_by_nft(one.backend) {
         rules::apply_nft(&rules::nft_text(&rule))?;
         return Ok("installed by nft, in the table inet ipqext\n".to_owned());

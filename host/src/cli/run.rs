@@ -10,7 +10,7 @@ use super::CliError;
 use super::processors::{self, Processors};
 use crate::daemon::{self, Config, StartUp};
 use crate::number::number;
-use crate::packet::Needs;
+use crate::packet::{FlowBits, MarkRules, Needs};
 use crate::params;
 use crate::queues;
 use crate::rules::Rule;
@@ -94,6 +94,13 @@ pub(super) struct Run {
     #[arg(long, value_name = "MASK", default_value = "0xffffffff", value_parser = number)]
     mark_mask: u32,
 
+    /// Two bits of packet marks, as 0x40000000,0x80000000, by which the rules of the queue
+    /// keep the rest of a connection from it after accept-flow, and drop it after
+    /// drop-flow. The rules need the same option. Without it those verdicts are accept and
+    /// drop.
+    #[arg(long, value_name = "A,B")]
+    bypass_bits: Option<FlowBits>,
+
     /// How many packets may wait in the kernel.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..))]
     queue_max_len: u32,
@@ -169,7 +176,8 @@ pub(super) fn run(run: Run) -> Result<(), CliError> {
     let start = run.start.into_iter().map(expanded);
     let start = start.collect::<Result<Vec<_>, _>>()?;
     let rules = run.rules.iter().map(|text| Rule::parse(text, &run.queue));
-    let rules = rules.collect::<Result<Vec<_>, _>>()?;
+    let rules = rules.map(|rule| Ok(rule?.with_flows(run.bypass_bits)));
+    let rules = rules.collect::<Result<Vec<_>, CliError>>()?;
     let format = match run.log {
         Log::Text => LogFormat::Text,
         Log::Json => LogFormat::Json,
@@ -186,7 +194,10 @@ pub(super) fn run(run: Run) -> Result<(), CliError> {
             false => run.cache_dir.or_else(CodeCache::usual_place),
         },
         start,
-        mark_mask: run.mark_mask,
+        marks: MarkRules {
+            mask: run.mark_mask,
+            flows: run.bypass_bits,
+        },
         rules,
     };
     let opener = Opener {

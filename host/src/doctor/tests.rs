@@ -155,7 +155,7 @@ fn each_fault_is_found_with_the_line_to_type() {
         (
             |facts| facts.daemon = Some(daemon(true, "any")),
             "hands over unsegmented packets, and x edits",
-            "without --gso",
+            "without --gso=on",
         ),
     ];
     for (change, text, mend) in cases {

@@ -15,6 +15,11 @@ pub enum Settlement {
     Stop,
     /// Goes to the queue of that number; where nobody serves it, on in the kernel.
     Queue(u16),
+    /// Goes through its hook again, with the bit of its mark by which the rules there
+    /// accept it and the rest of its connection.
+    AcceptFlow,
+    /// Likewise, to be dropped.
+    DropFlow,
 }
 
 impl Settlement {
@@ -26,6 +31,8 @@ impl Settlement {
             Self::Repeat => "repeat",
             Self::Stop => "stop",
             Self::Queue(_) => "queue",
+            Self::AcceptFlow => "accept-flow",
+            Self::DropFlow => "drop-flow",
         }
     }
 }
@@ -184,6 +191,11 @@ impl Batch {
         self.entries[place].packet.mark = mark;
         self.marks |= mark;
         self.revision += 1;
+    }
+
+    /// All bits that marks of its packets have or had.
+    pub fn mark_bits(&self) -> u32 {
+        self.marks
     }
 
     /// Whether no packet can be in a group, told without a look at each.

@@ -36,15 +36,75 @@ impl Family {
 }
 
 impl Rule {
-    /// The rule as `iptables` takes it behind `-A`, for each version of IP.
+    /// The rules as `iptables` takes them behind `-A`, for each version of IP.
     fn specs(&self, owner: Option<Owner>) -> Vec<(Family, Vec<String>)> {
-        let specs = self.families.iter();
-        specs
-            .map(|family| (*family, self.spec(*family, owner)))
-            .collect()
+        let of_family = |family: &Family| {
+            let family = *family;
+            let specs = self.family_specs(family, owner);
+            specs.into_iter().map(move |spec| (family, spec))
+        };
+        self.families.iter().flat_map(of_family).collect()
     }
 
-    fn spec(&self, family: Family, owner: Option<Owner>) -> Vec<String> {
+    /// The rules of one version of IP, in their order.
+    ///
+    /// What is decided of a connection comes back through the chain with a bit of the mark,
+    /// which the first rules save with the connection. The packet ends there whether it has
+    /// a connection or not: else it would come to the queue again, and again. The rest of
+    /// the connection ends at the next rules, if it is of the match.
+    fn family_specs(&self, family: Family, owner: Option<Owner>) -> Vec<Vec<String>> {
+        let hook = || vec![self.hook.to_owned()];
+        let mut rules = Vec::new();
+        let bits = self
+            .flows
+            .map(|bits| [(bits.accept, "ACCEPT"), (bits.drop, "DROP")]);
+        for (bit, end) in bits.into_iter().flatten() {
+            let (bit, marked) = (format!("{bit:#x}"), format!("{bit:#x}/{bit:#x}"));
+            let is_marked = ["-m", "mark", "--mark", &marked];
+            let save = ["--save-mark", "--nfmask", &bit, "--ctmask", &bit];
+            rules.push((
+                hook(),
+                is_marked.map(str::to_owned).to_vec(),
+                "CONNMARK",
+                save.map(str::to_owned).to_vec(),
+            ));
+            rules.push((
+                hook(),
+                is_marked.map(str::to_owned).to_vec(),
+                end,
+                Vec::new(),
+            ));
+        }
+        for (bit, end) in bits.into_iter().flatten() {
+            let marked = format!("{bit:#x}/{bit:#x}");
+            let of_connection = ["-m", "connmark", "--mark", &marked];
+            rules.push((
+                self.match_words(family),
+                of_connection.map(str::to_owned).to_vec(),
+                end,
+                Vec::new(),
+            ));
+        }
+        rules.push((
+            self.match_words(family),
+            Vec::new(),
+            "NFQUEUE",
+            self.queue_words(),
+        ));
+        let comment = Comment {
+            queue: self.queue_text(),
+            owner,
+        };
+        let comment = ["-m", "comment", "--comment", &comment.to_string()].map(str::to_owned);
+        let spec = |(matched, further, target, options): (Vec<_>, Vec<_>, &str, Vec<_>)| {
+            let target = ["-j".to_owned(), target.to_owned()];
+            [matched, further, comment.to_vec(), target.to_vec(), options].concat()
+        };
+        rules.into_iter().map(spec).collect()
+    }
+
+    /// The hook, and which packets there.
+    fn match_words(&self, family: Family) -> Vec<String> {
         let mut words = vec![self.hook.to_owned()];
         let mut add = |option: &str, value: &str| {
             words.extend([option.to_owned(), value.to_owned()]);
@@ -78,23 +138,17 @@ impl Rule {
             add("--mark", &format!("{mark:#x}{mask}"));
         }
         words.extend(self.raw.iter().cloned());
-        let queue = self.queue_text();
-        let comment = Comment { queue, owner };
-        let mut add = |option: &str, value: &str| {
-            words.extend([option.to_owned(), value.to_owned()]);
-        };
-        add("-m", "comment");
-        add("--comment", &comment.to_string());
-        add("-j", "NFQUEUE");
+        words
+    }
+
+    fn queue_words(&self) -> Vec<String> {
         let several = self.queues.start() != self.queues.end();
-        add(
-            if several {
-                "--queue-balance"
-            } else {
-                "--queue-num"
-            },
-            &comment.queue,
-        );
+        let option = if several {
+            "--queue-balance"
+        } else {
+            "--queue-num"
+        };
+        let mut words = vec![option.to_owned(), self.queue_text()];
         if self.bypass {
             words.push("--queue-bypass".to_owned());
         }

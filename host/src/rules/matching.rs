@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use clap::{Parser, ValueEnum};
 
 use super::{Family, RulesError};
+use crate::packet::FlowBits;
 use crate::queues;
 
 /// The options that say which packets go to which queue.
@@ -119,6 +120,8 @@ pub struct Rule {
     pub(super) raw: Vec<String>,
     pub(super) queues: RangeInclusive<u16>,
     pub(super) bypass: bool,
+    /// The bits of marks by which packets tell of their connections.
+    pub(super) flows: Option<FlowBits>,
 }
 
 /// Which port.
@@ -203,6 +206,7 @@ impl Rule {
                 }
             },
             bypass: !options.no_bypass,
+            flows: None,
         })
     }
 
@@ -230,6 +234,13 @@ impl Rule {
             RulesError::Invalid(problem) => wrong(problem),
             other => other,
         })
+    }
+
+    /// The same rule, with others before it that keep from the queue what was decided of
+    /// whole connections.
+    #[must_use]
+    pub fn with_flows(self, flows: Option<FlowBits>) -> Self {
+        Self { flows, ..self }
     }
 
     /// The queues as iptables names them.

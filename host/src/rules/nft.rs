@@ -40,7 +40,8 @@ pub fn text(rules: &[Rule]) -> String {
     text
 }
 
-/// A rule, or two: nft has no match for either port.
+/// The rules of one version of IP, in their order. nft has no match for either port: a
+/// rule with one becomes two.
 fn lines(rule: &Rule, family: Family) -> Vec<String> {
     let either = rule.ports.iter().any(|(which, _)| *which == Ports::Either);
     let as_which: &[Ports] = if either {
@@ -48,14 +49,38 @@ fn lines(rule: &Rule, family: Family) -> Vec<String> {
     } else {
         &[Ports::Either]
     };
-    as_which
-        .iter()
-        .map(|which| line(rule, family, *which))
-        .collect()
+    let comment = Comment {
+        queue: rule.queue_text(),
+        owner: None,
+    };
+    // As those of iptables, where it is said why.
+    let bits = rule
+        .flows
+        .map(|bits| [(bits.accept, "accept"), (bits.drop, "drop")]);
+    let bits = || bits.into_iter().flatten();
+    let saving = bits().map(|(bit, end)| {
+        format!(
+            "meta mark & {bit:#x} == {bit:#x} ct mark set ct mark | {bit:#x} \
+             counter {end} comment \"{comment}\""
+        )
+    });
+    let mut lines: Vec<String> = saving.collect();
+    for which in as_which {
+        let matched = matched(rule, family, *which);
+        lines.extend(bits().map(|(bit, end)| {
+            format!("{matched} ct mark & {bit:#x} == {bit:#x} counter {end} comment \"{comment}\"")
+        }));
+        let queue = rule.queue_text().replace(':', "-");
+        let flags = if rule.bypass { " flags bypass" } else { "" };
+        lines.push(format!(
+            "{matched} counter queue{flags} to {queue} comment \"{comment}\""
+        ));
+    }
+    lines
 }
 
-/// A rule, in which either port stands for one of them.
-fn line(rule: &Rule, family: Family, either: Ports) -> String {
+/// Which packets, where either port stands for one of them.
+fn matched(rule: &Rule, family: Family, either: Ports) -> String {
     let (ip, version) = match family {
         Family::Ipv4 => ("ip", "ipv4"),
         Family::Ipv6 => ("ip6", "ipv6"),
@@ -93,20 +118,6 @@ fn line(rule: &Rule, family: Family, either: Ports) -> String {
         None => {}
     }
     words.extend(rule.raw.iter().cloned());
-    let (first, last) = rule.queues.clone().into_inner();
-    let queue = if first == last {
-        first.to_string()
-    } else {
-        format!("{first}-{last}")
-    };
-    let flags = if rule.bypass { " flags bypass" } else { "" };
-    let comment = Comment {
-        queue: rule.queue_text(),
-        owner: None,
-    };
-    words.push(format!(
-        "counter queue{flags} to {queue} comment \"{comment}\""
-    ));
     words.join(" ")
 }
 
@@ -174,11 +185,22 @@ mod tests {
             "--hook output -p udp --port 53 --family ipv6",
         ]
         .map(|text| Rule::parse(text, &(0..=0)).unwrap());
+        let [first, second, third] = rules;
+        let bits = "0x100,0x200".parse().ok();
+        let rules = [first.with_flows(bits), second, third];
         insta::assert_snapshot!(text(&rules), @r#"
         table inet ipqext {
           chain input {
             type filter hook input priority mangle; policy accept;
+            meta mark & 0x100 == 0x100 ct mark set ct mark | 0x100 counter accept comment "ipqext queue=0"
+            meta mark & 0x200 == 0x200 ct mark set ct mark | 0x200 counter drop comment "ipqext queue=0"
+            meta nfproto ipv4 meta l4proto icmp ct mark & 0x100 == 0x100 counter accept comment "ipqext queue=0"
+            meta nfproto ipv4 meta l4proto icmp ct mark & 0x200 == 0x200 counter drop comment "ipqext queue=0"
             meta nfproto ipv4 meta l4proto icmp counter queue flags bypass to 0 comment "ipqext queue=0"
+            meta mark & 0x100 == 0x100 ct mark set ct mark | 0x100 counter accept comment "ipqext queue=0"
+            meta mark & 0x200 == 0x200 ct mark set ct mark | 0x200 counter drop comment "ipqext queue=0"
+            meta nfproto ipv6 meta l4proto ipv6-icmp ct mark & 0x100 == 0x100 counter accept comment "ipqext queue=0"
+            meta nfproto ipv6 meta l4proto ipv6-icmp ct mark & 0x200 == 0x200 counter drop comment "ipqext queue=0"
             meta nfproto ipv6 meta l4proto ipv6-icmp counter queue flags bypass to 0 comment "ipqext queue=0"
           }
           chain forward {

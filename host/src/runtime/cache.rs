@@ -6,9 +6,10 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -18,7 +19,7 @@ use super::compiled::Hash;
 
 /// The most files that are kept; beyond it the ones that were made longest ago go.
 const FILES_MAX: usize = 256;
-/// How long the checksum is that a file begins with.
+/// How long the checksum is that a file ends with.
 const CHECKSUM_BYTES: usize = 32;
 /// What files end with, and what they end with while they are written.
 const EXTENSION: &str = "cwasm";
@@ -115,8 +116,8 @@ impl CodeCache {
     /// The code of a `.wasm` file, if it was kept and is as it was.
     pub(super) fn load(&self, engine: &Engine, hash: &Hash) -> Option<Component> {
         let path = self.path(engine, hash);
-        let bytes = match read(&path) {
-            Ok(bytes) => bytes,
+        let (file, bytes) = match read(&path) {
+            Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 tracing::warn!(path = %path.display(), error = %error,
@@ -125,13 +126,20 @@ impl CodeCache {
             }
         };
         let whole = bytes
-            .split_at_checked(CHECKSUM_BYTES)
-            .filter(|(checksum, code)| Sha256::digest(code)[..] == **checksum);
-        let component = whole.and_then(|(_, code)| {
-            // SAFETY: the directory and the file are ours alone to write, and the code is,
-            // by its checksum, what `store` got from wasmtime and put there.
-            unsafe { Component::deserialize(engine, code) }.ok()
-        });
+            .len()
+            .checked_sub(CHECKSUM_BYTES)
+            .map(|length| bytes.split_at(length))
+            .is_some_and(|(code, checksum)| Sha256::digest(code)[..] == *checksum);
+        drop(bytes);
+        // From the file itself, so that what is not used of it takes no memory; and from the
+        // one that was looked at, whatever stands at the path by now.
+        let same = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // SAFETY: the file is ours alone to write, nobody writes into one that is finished,
+        // and the code is, by its checksum, what `store` got from wasmtime and put there.
+        // What stands behind it is not read.
+        let component = whole
+            .then(|| unsafe { Component::deserialize_file(engine, same) }.ok())
+            .flatten();
         if component.is_none() {
             tracing::warn!(path = %path.display(),
                 "compiled code is damaged, it is compiled again");
@@ -165,22 +173,23 @@ impl CodeCache {
         self.dir.join(format!("{hash}-{compiler:016x}.{EXTENSION}"))
     }
 
-    /// Another process finds all of the file, or none.
+    /// Another process finds all of the file, or none. Its code is run where it stands in
+    /// the file: so nobody may write into one that another has begun, also not where both
+    /// have the same number, each in a container of its own.
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         let process = std::process::id();
-        let unfinished = path.with_extension(format!("{process}.{UNFINISHED}"));
-        let write = || {
-            let mut options = OpenOptions::new();
-            let options = options.write(true).create(true).truncate(true).mode(0o600);
-            let mut file = options
-                .custom_flags(nix::libc::O_NOFOLLOW)
-                .open(&unfinished)?;
-            file.write_all(&Sha256::digest(code))?;
+        let now = UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+        let unfinished = path.with_extension(format!("{process}-{now}.{UNFINISHED}"));
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create_new(true).mode(0o600);
+        let mut file = options.open(&unfinished)?;
+        let mut write = || {
             file.write_all(code)?;
+            file.write_all(&Sha256::digest(code))?;
             fs::rename(&unfinished, path)
         };
         write().inspect_err(|_| {
-            // It may not have been made.
+            // Where it cannot be removed now, it is once it is old.
             let _ = fs::remove_file(&unfinished);
         })
     }
@@ -231,7 +240,7 @@ fn who_else(metadata: &Metadata) -> Option<String> {
 
 /// Reads a file that nobody else can write. The directory was looked at when it was
 /// opened: whoever owns one above it may have put another in its place since.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read(path: &Path) -> io::Result<(File, Vec<u8>)> {
     let mut options = OpenOptions::new();
     let mut file: File = options
         .read(true)
@@ -243,7 +252,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
     file.read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok((file, bytes))
 }
 
 #[cfg(test)]
@@ -302,8 +311,8 @@ mod tests {
             assert!(cache.load(&engine, &hash).is_none());
         }
         // Right by its checksum, and no code at all.
-        let mut nonsense = Sha256::digest(b"nonsense").to_vec();
-        nonsense.extend(b"nonsense");
+        let mut nonsense = b"nonsense".to_vec();
+        nonsense.extend(Sha256::digest(b"nonsense"));
         fs::write(&path, nonsense).unwrap();
         assert!(cache.load(&engine, &hash).is_none());
         cache.store(&engine, &hash, &component);
@@ -362,7 +371,7 @@ mod tests {
         for number in 0..FILES_MAX + 3 {
             let path = cache.dir.join(format!("{number}.{EXTENSION}"));
             let file = File::create(path).unwrap();
-            let made = std::time::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
+            let made = UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
             file.set_modified(made).unwrap();
         }
         fs::write(cache.dir.join("not-ours"), b"").unwrap();
@@ -371,7 +380,7 @@ mod tests {
         let [dead, _] = unfinished
             .each_ref()
             .map(|path| File::create(path).unwrap());
-        dead.set_modified(std::time::UNIX_EPOCH).unwrap();
+        dead.set_modified(UNIX_EPOCH).unwrap();
         cache.prune().unwrap();
         let left = files(&cache);
         assert!(!left.contains(&unfinished[0]) && left.contains(&unfinished[1]));

@@ -103,8 +103,10 @@ impl Runtime {
         let pre = pre
             .and_then(StatelessPre::new)
             .map_err(|error| CompileError::Link(one_line(&error)))?;
+        let description = describe(self, &pre)?;
+        give_back_memory();
         Ok(Compiled {
-            description: describe(self, &pre)?,
+            description,
             hash,
             runtime: self.clone(),
             pre,
@@ -120,13 +122,12 @@ impl Runtime {
         if let Some(cache) = &self.cache {
             cache.store(&self.engine, hash, &component);
         }
-        give_back_memory();
         Ok(component)
     }
 }
 
-/// Gives the system back what the compiler took: the allocator keeps it for a next time,
-/// which may never come (malloc_trim(3)).
+/// Gives the system back what files and the compiler took: the allocator keeps it for a
+/// next time, which may never come (malloc_trim(3)).
 fn give_back_memory() {
     // SAFETY: it may be called at any time, by any thread.
     #[cfg(target_env = "gnu")]

@@ -67,6 +67,7 @@ impl Meter for Shared {
     fn settings(&self) -> Settings {
         Settings {
             kind: "memory",
+            is_driven: false,
             queue: 0,
             copy_range: PACKET_BYTES_MAX as u32,
             gso: false,

@@ -12,30 +12,29 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use nix::libc;
 
 use self::bell::Bell;
+use self::gauge::Gauge;
 use self::message::{Message, messages, next_message};
+use self::slots::{MESSAGE_BYTES, Slots, stride};
 use self::socket::{SEND_BYTES, Socket};
-use super::diagnosis::{self, QueueLine};
+use super::diagnosis;
 use super::request::{Configuration, Requests};
-use super::{Demand, Gso, Losses, Meter, OpenError, PacketSource, Received, Settings, SourceError};
+use super::{Demand, Gso, Meter, OpenError, PacketSource, Received, SourceError};
 use crate::packet::{BATCH_MAX, Batch, Needs, PACKET_BYTES_MAX, Packet, Settlement};
 
 mod bell;
+mod gauge;
 mod message;
+mod slots;
 mod socket;
-
-/// What a message has beside a packet's bytes at most: headers, and the attributes that
-/// the kernel may put there. A security context has at most 4 KiB, but is not asked for.
-const MESSAGE_BYTES: usize = 512;
-/// Slots begin where no other slot's first lines share a set of the processor's cache.
-const SLOT_ALIGN: usize = 64;
 
 /// What one waiting packet takes of the receive buffer beside its bytes: the kernel's
 /// structures, and its rounding up. Measured: 800 bytes of a small one in all, 2300 of one
@@ -44,10 +43,8 @@ const BUFFER_BYTES: usize = 1024;
 /// The most that is asked for. It is a limit, no memory that is taken.
 const BUFFER_BYTES_MAX: usize = 256 << 20;
 
-/// How often a configuration is sent again whose answer was lost, and for how long what
-/// came before an answer may be taken up.
+/// How often a configuration is sent whose answer gets lost.
 const CONFIGURE_TRIES: u32 = 3;
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How to open a queue.
 #[derive(Clone, Copy, Debug)]
@@ -62,48 +59,6 @@ pub struct NetlinkConfig {
     pub gso: Gso,
     /// For how long an empty queue is looked at again and again before the thread sleeps.
     pub spin: Duration,
-}
-
-/// What the source counts, and how it is set up, for others to read.
-struct Gauge {
-    config: NetlinkConfig,
-    copy_range: AtomicU32,
-    gso: AtomicBool,
-    receive_buffer: AtomicUsize,
-    cut: AtomicU64,
-    verdicts_refused: AtomicU64,
-}
-
-impl Gauge {
-    fn show(&self, configuration: Configuration) {
-        self.copy_range
-            .store(configuration.copy_range, Ordering::Relaxed);
-        self.gso.store(configuration.gso, Ordering::Relaxed);
-    }
-}
-
-impl Meter for Gauge {
-    fn losses(&self) -> Losses {
-        let line = QueueLine::of(self.config.queue);
-        Losses {
-            queue_full: line.as_ref().map(|line| line.queue_dropped),
-            socket_full: line.as_ref().map(|line| line.user_dropped),
-            truncated: Some(self.cut.load(Ordering::Relaxed)),
-            verdicts_refused: Some(self.verdicts_refused.load(Ordering::Relaxed)),
-        }
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            kind: "netlink",
-            queue: self.config.queue,
-            copy_range: self.copy_range.load(Ordering::Relaxed),
-            gso: self.gso.load(Ordering::Relaxed),
-            fail_open: self.config.fail_open,
-            max_length: self.config.max_length,
-            receive_buffer: Some(self.receive_buffer.load(Ordering::Relaxed)),
-        }
-    }
 }
 
 /// A kernel queue.
@@ -122,33 +77,6 @@ pub struct NetlinkSource {
     last_id: Option<u32>,
     /// What ends the source, once the packets received before it are settled.
     failed: Option<SourceError>,
-}
-
-/// Where datagrams are received.
-struct Slots {
-    stride: usize,
-    /// What would do, once the queue has been empty.
-    wanted: usize,
-    received: [socket::Received; BATCH_MAX],
-}
-
-impl Slots {
-    fn new(copy_range: u32) -> Self {
-        let stride = stride(copy_range);
-        Self {
-            stride,
-            wanted: stride,
-            received: [socket::Received::default(); BATCH_MAX],
-        }
-    }
-}
-
-/// How far slots are apart for messages with so many bytes of a packet.
-fn stride(copy_range: u32) -> usize {
-    let longest = MESSAGE_BYTES + copy_range as usize;
-    // An odd number of cache lines: were they a power of two apart, the beginnings of all
-    // slots would fight for the same few places of the cache.
-    (longest.next_multiple_of(2 * SLOT_ALIGN)) + SLOT_ALIGN
 }
 
 impl NetlinkSource {
@@ -173,14 +101,7 @@ impl NetlinkSource {
         let mut source = Self {
             bell: Arc::new(Bell::new(&socket)),
             socket,
-            gauge: Arc::new(Gauge {
-                config,
-                copy_range: AtomicU32::new(0),
-                gso: AtomicBool::new(false),
-                receive_buffer: AtomicUsize::new(0),
-                cut: AtomicU64::new(0),
-                verdicts_refused: AtomicU64::new(0),
-            }),
+            gauge: Arc::new(Gauge::new(config)),
             configuration,
             sequence: 0,
             requests: Requests::new(queue),
@@ -207,7 +128,7 @@ impl NetlinkSource {
             let sent = self.socket.send(self.requests.bytes());
             self.requests.clear();
             sent?;
-            // No answer comes where the receive buffer has no room for it. By now it has.
+            // Where the receive buffer had no room for the answer, it has by now.
             if let Some(errno) = self.answer()? {
                 return match errno {
                     0 => Ok(()),
@@ -221,16 +142,11 @@ impl NetlinkSource {
         ))
     }
 
-    /// Takes what is there up to the answer to the last request; `None` if it is not
-    /// there. The kernel answers within the system call: where the receive buffer had no
-    /// room for it, it does not come later either.
+    /// Takes what is there up to the answer to the last request. The kernel answers within
+    /// the system call: `None` says that the answer found no room.
     fn answer(&mut self) -> io::Result<Option<i32>> {
-        let began = Instant::now();
         let mut buffer = vec![0; stride(PACKET_BYTES_MAX as u32)];
-        while began.elapsed() < ANSWER_TIMEOUT {
-            let Some(length) = self.socket.receive_one(&mut buffer)? else {
-                return Ok(None);
-            };
+        while let Some(length) = self.socket.receive_one(&mut buffer)? {
             let datagram = &buffer[..length];
             let answer = messages(datagram).find_map(|message| match message {
                 Message::Answer { sequence, errno } if sequence == self.sequence => Some(errno),
@@ -295,10 +211,10 @@ impl NetlinkSource {
     fn receive(&mut self, batch: &mut Batch, waits: bool) -> io::Result<usize> {
         let stride = self.slots.stride;
         let area = batch.lend(stride * BATCH_MAX);
-        let received = &mut self.slots.received;
-        let count = self.socket.receive(area, stride, received, waits)?;
+        let headers = &mut self.slots.headers;
+        let count = self.socket.receive(headers, area, stride, waits)?;
         for slot in 0..count {
-            let received = self.slots.received[slot];
+            let received = self.slots.headers.received(slot);
             let start = slot * stride;
             if received.is_cut {
                 self.gauge.cut.fetch_add(1, Ordering::Relaxed);
@@ -352,7 +268,12 @@ impl NetlinkSource {
     /// Whether to look again at once, as long as the queue has not been empty for too long.
     fn spins(&self, empty_since: &mut Option<Instant>) -> bool {
         let spin = self.gauge.config.spin;
-        !spin.is_zero() && empty_since.get_or_insert_with(Instant::now).elapsed() < spin
+        if spin.is_zero() || empty_since.get_or_insert_with(Instant::now).elapsed() >= spin {
+            return false;
+        }
+        // Whoever is to make the next packet may wait for this processor.
+        std::thread::yield_now();
+        true
     }
 
     /// Sends the verdicts that were written, and forgets them. The kernel refuses to be
@@ -397,6 +318,15 @@ impl NetlinkSource {
         }
         Ok(())
     }
+}
+
+/// The packets of a datagram that the kernel sent, each with where its bytes stand there.
+/// For who measures or attacks the parser.
+pub fn packets(datagram: &[u8]) -> impl Iterator<Item = (Packet, Range<usize>)> {
+    messages(datagram).filter_map(|message| match message {
+        Message::Packet(packet, range) => Some((packet, range)),
+        Message::Answer { .. } | Message::Other => None,
+    })
 }
 
 /// How a queue is set up for what is needed of it.

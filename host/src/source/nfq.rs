@@ -81,6 +81,7 @@ impl Meter for Gauge {
     fn settings(&self) -> Settings {
         Settings {
             kind: "nfq",
+            is_driven: false,
             queue: self.config.queue,
             copy_range: PACKET_BYTES_MAX as u32,
             gso: self.config.gso,
@@ -294,7 +295,9 @@ fn verdict(settlement: Settlement) -> Option<nfq::Verdict> {
     match settlement {
         Settlement::Accept => Some(nfq::Verdict::Accept),
         Settlement::Drop => Some(nfq::Verdict::Drop),
-        Settlement::Repeat => Some(nfq::Verdict::Repeat),
+        Settlement::Repeat | Settlement::AcceptFlow | Settlement::DropFlow => {
+            Some(nfq::Verdict::Repeat)
+        }
         Settlement::Stop => Some(nfq::Verdict::Stop),
         Settlement::Queue(_) => None,
     }

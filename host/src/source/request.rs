@@ -174,7 +174,7 @@ fn number(settlement: Settlement) -> u32 {
         Settlement::Drop => 0,
         Settlement::Accept => 1,
         Settlement::Queue(queue) => u32::from(queue) << 16 | QUEUE_BYPASS | QUEUE,
-        Settlement::Repeat => 4,
+        Settlement::Repeat | Settlement::AcceptFlow | Settlement::DropFlow => 4,
         Settlement::Stop => 5,
     }
 }

@@ -18,7 +18,7 @@ impl Supervisor {
     pub(super) fn explain(&self, sample: Sample) -> Result<Reply, CommandError> {
         let now_ns = crate::source::now_ns();
         let packet = self.packet(&sample, now_ns)?;
-        let mut chain = Chain::new(self.mark_mask);
+        let mut chain = Chain::new(self.marks);
         chain.keep_journal(true);
         chain.rearrange(self.dry_places()?);
         let mut batch = Batch::new();

@@ -14,8 +14,8 @@ use nix::unistd::Pid;
 use super::Opener;
 use crate::chain::Stage;
 use crate::event::{CommandError, Demanded, Event, Events, QueueReport};
-use crate::packet::Links;
-use crate::source::{Meter, OpenError, PacketSource, SourceError};
+use crate::packet::{Links, MarkRules};
+use crate::source::{Losses, Meter, OpenError, PacketSource, SourceError};
 use crate::telemetry::WorkerCounters;
 use crate::worker::{Desk, Ended, Order, Worker, WorkerError};
 
@@ -37,6 +37,8 @@ pub(super) struct Member {
     /// Those of its present source, or of the last that it had.
     waker: Waker,
     meter: Arc<dyn Meter>,
+    /// What got lost at the sources that it had before.
+    lost: Losses,
     work: Work,
     /// How its thread ended, until the event that tells of it has come.
     untold: Option<Result<(), WorkerError>>,
@@ -99,7 +101,7 @@ impl Member {
         let _ = mailbox.send(first);
         let (waker, meter) = (source.waker(), source.meter());
         let queue = meter.settings().queue;
-        let desk = Desk::new(orders, links, counters.clone(), setting.mark_mask);
+        let desk = Desk::new(orders, links, counters.clone(), setting.marks);
         let (hand_over, thread) = setting.start(number, queue)?;
         // The thread waits for it.
         let _ = hand_over.send(Worker::new(source, desk));
@@ -110,6 +112,7 @@ impl Member {
             counters,
             waker,
             meter,
+            lost: Losses::NONE,
             work: Work::Runs(thread),
             untold: None,
             failures: Failures::default(),
@@ -159,7 +162,8 @@ impl Member {
     fn join(&mut self) {
         self.work = match std::mem::replace(&mut self.work, Work::Lost) {
             Work::Runs(thread) => {
-                let (work, result) = left_by(thread);
+                let (work, lost, result) = left_by(thread);
+                self.lost = self.lost.and(lost);
                 self.untold = Some(result);
                 self.failures.resisted = false;
                 work
@@ -212,7 +216,10 @@ impl Member {
             None => open(self.queue, desk.needs()).map_err(ResumeError::Open),
         };
         let ready = opened.and_then(|mut source| {
-            source.configure(desk.needs())?;
+            if let Err(error) = source.configure(desk.needs()) {
+                self.lost = self.lost.and(source.meter().losses());
+                return Err(error.into());
+            }
             Ok(source)
         });
         let source = match ready {
@@ -240,16 +247,34 @@ impl Member {
     pub(super) fn leave(mut self) -> (Vec<Stage>, Result<(), WorkerError>) {
         self.join();
         let stages = match self.work {
-            Work::Down(desk, _) => desk.into_stages(),
+            Work::Down(desk, source) => {
+                // Where it failed and was not resumed, packets may still wait.
+                if let Some(mut source) = source {
+                    let _ = source.release();
+                }
+                desk.into_stages()
+            }
             Work::Runs(_) | Work::Lost => Vec::new(),
         };
         (stages, self.untold.unwrap_or(Ok(())))
     }
 
+    /// What got lost at its present source and at those before.
+    fn losses(&self) -> Losses {
+        match self.work {
+            Work::Runs(_) | Work::Down(_, Some(_)) => self.lost.and(self.meter.losses()),
+            Work::Down(_, None) | Work::Lost => self.lost,
+        }
+    }
+
     pub(super) fn report(&self, demanded: &Demanded) -> QueueReport {
+        let settings = self.meter.settings();
         let watchers = self.counters.watchers.get();
-        let mut demanded = demanded.clone();
-        if watchers > 0 {
+        let mut demanded = match settings.is_driven {
+            true => demanded.clone(),
+            false => Demanded::default(),
+        };
+        if settings.is_driven && watchers > 0 {
             demanded.copy_range = Some(WATCHERS.to_owned());
         }
         QueueReport {
@@ -257,7 +282,7 @@ impl Member {
             is_served: self.is_served(),
             restarts: self.failures.restarts,
             last_failure: self.failures.last.as_ref().map(|(text, _)| text.clone()),
-            settings: self.meter.settings(),
+            settings,
             demanded,
             watchers,
             received: self.counters.received.get(),
@@ -267,26 +292,27 @@ impl Member {
             stopped: self.counters.stopped.get(),
             queued: self.counters.queued.get(),
             batches: self.counters.batches.get(),
-            losses: self.meter.losses(),
+            losses: self.losses(),
         }
     }
 }
 
 /// Waits for a thread's end. What a failure may have left half done starts over.
-fn left_by(thread: Thread) -> (Work, Result<(), WorkerError>) {
+fn left_by(thread: Thread) -> (Work, Losses, Result<(), WorkerError>) {
     let Ok(Some(ended)) = thread.join() else {
         let error = WorkerError::Panic("its thread died".to_owned());
-        return (Work::Lost, Err(error));
+        return (Work::Lost, Losses::default(), Err(error));
     };
     let Ended {
         mut desk,
         source,
+        lost,
         result,
     } = ended;
     if result.is_err() {
         desk.renew();
     }
-    (Work::Down(Box::new(desk), source), result)
+    (Work::Down(Box::new(desk), source), lost, result)
 }
 
 /// Tells of a worker's end, however its thread ends.
@@ -305,7 +331,7 @@ impl Drop for Farewell {
 /// What all workers have in common.
 pub(super) struct Setting {
     pub(super) events: Events,
-    pub(super) mark_mask: u32,
+    pub(super) marks: MarkRules,
     /// The processors that workers are bound to, in turn; none if they are not.
     pub(super) processors: Vec<usize>,
 }

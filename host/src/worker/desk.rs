@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use super::{Adopted, Generation, Order};
 use crate::chain::{Chain, Stage};
-use crate::packet::{Batch, Links, Needs, PACKET_BYTES_MAX};
+use crate::packet::{Batch, Links, MarkRules, Needs, PACKET_BYTES_MAX};
 use crate::source::PacketSource;
 use crate::telemetry::WorkerCounters;
 use crate::trace::Tap;
@@ -22,17 +22,16 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk with an empty chain, which changes no bits of marks but those of
-    /// `mark_mask`.
+    /// A desk with an empty chain, and what may be done with marks.
     pub fn new(
         mailbox: Receiver<Order>,
         links: Arc<Links>,
         counters: Arc<WorkerCounters>,
-        mark_mask: u32,
+        marks: impl Into<MarkRules>,
     ) -> Self {
         Self {
             mailbox,
-            chain: Chain::new(mark_mask),
+            chain: Chain::new(marks),
             links,
             counters,
             taps: Vec::new(),

@@ -68,6 +68,14 @@ static void wait_for(long sent, long left, double patience) {
   for (double asked = now(); sent - received > left && now() - asked < patience;) usleep(50);
 }
 
+// Waits until all have arrived, or none has for half a second.
+static void wait_for_all(long sent) {
+  for (long before = -1; received < sent && received != before;) {
+    before = received;
+    wait_for(sent, 0, 0.5);
+  }
+}
+
 int main(int argc, char **argv) {
   if (argc != 5) {
     fprintf(stderr, "usage: flood SECONDS SIZE FLOWS WINDOW\n");
@@ -108,7 +116,7 @@ int main(int argc, char **argv) {
   }
   double took = now() - start;
   long in_time = received;
-  wait_for(sent, 0, 0.5);
+  wait_for_all(sent);
   stop = 1;
   pthread_join(thread, 0);
   printf("%ld %ld %.0f\n", sent, (long)received, in_time / took);

@@ -14,6 +14,7 @@ pub(crate) enum Metric {
     AddAndStart,
     Lost,
     Resident,
+    ResidentCached,
     Cold,
     Cached,
 }
@@ -30,7 +31,8 @@ impl Metric {
             Self::P99 => "p99 µs",
             Self::AddAndStart => "ms",
             Self::Lost => "packets lost",
-            Self::Resident => "resident MB",
+            Self::Resident => "cold MB",
+            Self::ResidentCached => "cached MB",
             Self::Cold => "cold ms",
             Self::Cached => "cached ms",
         }
@@ -48,6 +50,7 @@ impl Metric {
             Self::AddAndStart => "add_and_start_ms",
             Self::Lost => "packets_lost",
             Self::Resident => "resident_mb",
+            Self::ResidentCached => "resident_cached_mb",
             Self::Cold => "cold_ms",
             Self::Cached => "cached_ms",
         }
@@ -63,7 +66,12 @@ impl Metric {
         match self {
             Self::Cpu | Self::Rate | Self::Lost => format!("{value:.0}"),
             Self::Goodput | Self::Median | Self::P99 => format!("{value:.2}"),
-            Self::Batch | Self::AddAndStart | Self::Resident | Self::Cold | Self::Cached => {
+            Self::Batch
+            | Self::AddAndStart
+            | Self::Resident
+            | Self::ResidentCached
+            | Self::Cold
+            | Self::Cached => {
                 format!("{value:.1}")
             }
         }

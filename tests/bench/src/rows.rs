@@ -46,7 +46,7 @@ impl Group {
             Self::Tcp => "TCP over a cable",
             Self::RoundTrip => "UDP, there and back",
             Self::HotAdd => "Add and start under load",
-            Self::Memory => "Memory",
+            Self::Memory => "Resident memory",
             Self::StartUp => "From start to first packet",
         }
     }
@@ -57,7 +57,7 @@ impl Group {
             Self::Tcp => &[Metric::Goodput],
             Self::RoundTrip => &[Metric::Median, Metric::P99],
             Self::HotAdd => &[Metric::AddAndStart, Metric::Lost],
-            Self::Memory => &[Metric::Resident],
+            Self::Memory => &[Metric::Resident, Metric::ResidentCached],
             Self::StartUp => &[Metric::Cold, Metric::Cached],
         }
     }
@@ -181,7 +181,7 @@ fn tcp() -> Vec<Named> {
         start: vec!["match=accept-flow tcp".to_owned()],
         options: &[
             "--bypass-bits",
-            "30,31",
+            "0x40000000,0x80000000",
             "--rules",
             "--hook input -p tcp --dport 9998",
         ],

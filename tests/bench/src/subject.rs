@@ -133,7 +133,9 @@ impl Daemon {
             add("--start", start.clone());
         }
         words.extend(self.options.iter().map(|&word| word.to_owned()));
-        for word in words.iter().filter(|word| word.starts_with("--")) {
+        // A rule is one word, and has options of its own.
+        let is_option = |word: &&String| word.starts_with("--") && !word.contains(' ');
+        for word in words.iter().filter(is_option) {
             anyhow::ensure!(
                 laboratory.knows(word),
                 "this ipqext-host has no option {word}"

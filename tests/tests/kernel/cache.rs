@@ -66,6 +66,6 @@ fn a_directory_that_others_can_write_is_not_used_and_the_daemon_runs_without() {
         log.contains("compiled code is not kept") && log.contains("its mode is 777"),
         "{log}"
     );
-    assert_eq!(files(place.path()), [PathBuf::new(); 0]);
+    assert_eq!(files(place.path()), Vec::<PathBuf>::new());
     assert_eq!(net.ping(2, "127.0.0.1"), 0, "it drops");
 }

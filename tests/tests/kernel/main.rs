@@ -8,6 +8,7 @@ mod decides;
 mod doctor;
 mod edits;
 mod ends;
+mod flows;
 mod guests;
 mod ipqtest;
 mod needs;

@@ -33,6 +33,7 @@ pub(super) enum Message {
 
 /// Reads the message that begins at `at` in a datagram, and moves on to the next. A packet
 /// has a datagram of its own.
+#[inline]
 pub(super) fn next_message(datagram: &[u8], at: &mut usize) -> Option<Message> {
     let rest = datagram.get(*at..)?;
     let length = u32::from_ne_bytes(chunk(rest, 0)?) as usize;
@@ -50,6 +51,7 @@ pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message> {
 }
 
 /// Reads the message that begins at `at` in its datagram.
+#[inline]
 fn message(bytes: &[u8], at: usize) -> Message {
     let read = || {
         let kind = u16::from_ne_bytes(chunk(bytes, 4)?);
@@ -68,21 +70,22 @@ fn message(bytes: &[u8], at: usize) -> Message {
 }
 
 /// `nfqnl_build_packet_message` of the kernel is what writes it.
+#[inline]
 fn packet(bytes: &[u8], at: usize) -> Option<Message> {
     let mut packet = Packet::default();
     let mut is_known = false;
     let mut payload = 0..0;
     // Of the payload, as long as the kernel says it is, and of the whole packet.
     let (mut handed_over, mut whole) = (0, None);
-    let mut next = HEADERS;
-    while let (Some(length), Some(kind)) = (chunk(bytes, next), chunk(bytes, next + 2)) {
-        let length = usize::from(u16::from_ne_bytes(length));
-        let kind = i32::from(u16::from_ne_bytes(kind) & !TYPE_FLAGS);
+    let mut rest = bytes.get(HEADERS..)?;
+    // struct nlattr: its length with itself, its type.
+    while let Some((&[l0, l1, k0, k1], behind)) = rest.split_first_chunk() {
+        let kind = i32::from(u16::from_ne_bytes([k0, k1]) & !TYPE_FLAGS);
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
         let Some(length) = length.checked_sub(4) else {
             break;
         };
-        let start = next + 4;
-        let value = &bytes[start..bytes.len().min(start + length)];
+        let value = &behind[..length.min(behind.len())];
         match kind {
             libc::NFQA_PACKET_HDR => {
                 packet.id = u32::from_be_bytes(chunk(value, 0)?);
@@ -91,7 +94,8 @@ fn packet(bytes: &[u8], at: usize) -> Option<Message> {
                 is_known = true;
             }
             libc::NFQA_PAYLOAD => {
-                payload = at + start..at + start + value.len();
+                let start = at + bytes.len() - behind.len();
+                payload = start..start + value.len();
                 handed_over = length as u32;
             }
             libc::NFQA_MARK => packet.mark = number(value)?,
@@ -103,7 +107,7 @@ fn packet(bytes: &[u8], at: usize) -> Option<Message> {
             libc::NFQA_SKB_INFO => packet.flags |= flags(number(value)?),
             _ => {}
         }
-        next = start + length.next_multiple_of(4);
+        rest = behind.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     packet.original_length = whole.unwrap_or(handed_over);
     packet.captured_length = payload.len() as u32;

@@ -1,14 +1,13 @@
 //! The netlink socket of a queue (netlink(7), recvmmsg(2)).
 
 use std::io;
-use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
 use nix::sys::socket::{MsgFlags, getsockopt, recv, send, setsockopt, sockopt};
 
-use crate::packet::BATCH_MAX;
+use super::slots::SlotHeaders;
 
 /// How many bytes go to the kernel in one system call at most, if not one request alone
 /// is longer. It copies them into one piece of memory.
@@ -16,14 +15,6 @@ pub(super) const SEND_BYTES: usize = 128 << 10;
 
 /// A netlink socket to netfilter.
 pub(super) struct Socket(netlink_sys::Socket);
-
-/// How much of a slot a datagram took.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Received {
-    pub(super) length: usize,
-    /// Whether it was longer than the slot.
-    pub(super) is_cut: bool,
-}
 
 impl Socket {
     /// Opens a socket. What finds no room in its buffer is dropped in silence, and counted
@@ -76,49 +67,32 @@ impl Socket {
     }
 
     /// Receives the datagrams that are there, each into a slot of its own; the slots
-    /// stand one behind the other, `stride` bytes each. Gives how many came. If it is to
-    /// wait there is at least one, unless a signal came.
+    /// stand one behind the other in the area, `stride` bytes each. Gives how many came. If
+    /// it is to wait there is at least one, unless a signal came.
     pub(super) fn receive(
         &self,
-        slots: &mut [u8],
+        slots: &mut SlotHeaders,
+        area: &mut [u8],
         stride: usize,
-        received: &mut [Received; BATCH_MAX],
         waits: bool,
     ) -> io::Result<usize> {
-        // SAFETY: all bits zero are a value of these plain structures.
-        let (mut vectors, mut headers): ([libc::iovec; BATCH_MAX], [libc::mmsghdr; BATCH_MAX]) =
-            unsafe { (zeroed(), zeroed()) };
-        let mut count = 0;
-        let each = vectors.iter_mut().zip(&mut headers);
-        for (slot, (vector, header)) in slots.chunks_exact_mut(stride).zip(each) {
-            vector.iov_base = slot.as_mut_ptr().cast();
-            vector.iov_len = slot.len();
-            header.msg_hdr.msg_iov = vector;
-            header.msg_hdr.msg_iovlen = 1;
-            count += 1;
-        }
+        let count = slots.point_to(area, stride);
         let flags = if waits {
             libc::MSG_WAITFORONE
         } else {
             libc::MSG_DONTWAIT
         };
-        // SAFETY: the first `count` headers each name one vector, each vector a slot; all
-        // of them live until the call returns, and nobody else looks at the slots.
+        // SAFETY: the first `count` headers each name one vector, each vector a slot of the
+        // area; all of them live until the call returns, and nobody else looks at them.
         let came = unsafe {
-            let socket = self.0.as_raw_fd();
             let none = std::ptr::null_mut();
-            libc::recvmmsg(socket, headers.as_mut_ptr(), count, flags as _, none)
+            let headers = slots.as_mut_ptr();
+            libc::recvmmsg(self.0.as_raw_fd(), headers, count, flags as _, none)
         };
-        let Ok(came) = usize::try_from(came) else {
-            return survivable(io::Error::last_os_error()).map(|()| 0);
-        };
-        for (header, received) in headers[..came].iter().zip(received) {
-            *received = Received {
-                length: header.msg_len as usize,
-                is_cut: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-            };
+        match usize::try_from(came) {
+            Ok(came) => Ok(came),
+            Err(_) => survivable(io::Error::last_os_error()).map(|()| 0),
         }
-        Ok(came)
     }
 }
 

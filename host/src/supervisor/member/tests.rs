@@ -1,9 +1,11 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::packet::{Batch, Needs};
-use crate::source::Received;
 use crate::source::memory::{MemorySource, memory};
+use crate::source::{Received, Settings};
 use crate::worker::Generation;
 
 #[test]
@@ -23,7 +25,8 @@ fn there_is_hope_for_a_worker_until_it_was_tried_again_in_vain() {
     let (setting, mut events) = setting();
     let mut member = failing(&setting);
     ended(&mut events);
-    assert!(member.take_ended().is_err());
+    let (error, _) = member.take_ended().unwrap_err();
+    assert_eq!(in_full(&error), "receiving packets failed: on purpose");
     assert!(member.has_hope() && !member.is_served());
 
     let refuse = |queue, _: Needs| -> Result<Box<dyn PacketSource>, OpenError> {
@@ -75,11 +78,34 @@ fn a_worker_of_which_nothing_is_left_is_told_of_and_does_not_count_as_restarted(
     assert!(member.order(Order::Drain).is_err());
 }
 
+#[test]
+fn a_source_that_fails_lets_go_what_waits_and_what_it_lost_stays_counted() {
+    let (setting, mut events) = setting();
+    let (_, inner) = memory();
+    let failing = Failing::of(inner);
+    let released = failing.released.clone();
+    let mut member = employed(&setting, Box::new(failing));
+    let lost = |member: &Member| member.report(&Demanded::default()).losses.queue_full;
+    ended(&mut events);
+    assert!(member.take_ended().is_err());
+    assert!(released.load(Ordering::Relaxed));
+    assert_eq!(lost(&member), Some(3), "while nobody serves the queue");
+
+    let open = |_, _: Needs| -> Result<Box<dyn PacketSource>, OpenError> {
+        Ok(Box::new(Failing::of(memory().1)))
+    };
+    member.resume(&setting, &open).unwrap();
+    assert_eq!(lost(&member), Some(6), "at both of its sources");
+    ended(&mut events);
+    assert!(member.take_ended().is_err());
+    assert_eq!(lost(&member), Some(6));
+}
+
 fn setting() -> (Setting, UnboundedReceiver<Event>) {
     let (events, inbox) = unbounded_channel();
     let setting = Setting {
         events,
-        mark_mask: u32::MAX,
+        marks: MarkRules::default(),
         processors: Vec::new(),
     };
     (setting, inbox)
@@ -92,7 +118,7 @@ fn ended(events: &mut UnboundedReceiver<Event>) {
 
 fn failing(setting: &Setting) -> Member {
     let (_, inner) = memory();
-    employed(setting, Box::new(Failing(inner)))
+    employed(setting, Box::new(Failing::of(inner)))
 }
 
 fn employed(setting: &Setting, source: Box<dyn PacketSource>) -> Member {
@@ -105,12 +131,37 @@ fn employed(setting: &Setting, source: Box<dyn PacketSource>) -> Member {
     Member::employ(0, source, first, setting, Arc::default()).unwrap()
 }
 
-/// A source that gives no packets.
-struct Failing(MemorySource);
+/// A source that gives no packets, and lost three.
+struct Failing {
+    inner: MemorySource,
+    released: Arc<AtomicBool>,
+}
+
+impl Failing {
+    fn of(inner: MemorySource) -> Self {
+        let released = Arc::default();
+        Self { inner, released }
+    }
+}
+
+struct Lossy(Arc<dyn Meter>);
+
+impl Meter for Lossy {
+    fn losses(&self) -> Losses {
+        Losses {
+            queue_full: Some(3),
+            ..Losses::NONE
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        self.0.settings()
+    }
+}
 
 impl PacketSource for Failing {
     fn configure(&mut self, needs: Needs) -> Result<(), SourceError> {
-        self.0.configure(needs)
+        self.inner.configure(needs)
     }
 
     fn recv(&mut self, _batch: &mut Batch) -> Result<Received, SourceError> {
@@ -121,14 +172,19 @@ impl PacketSource for Failing {
     }
 
     fn settle(&mut self, batch: &Batch) -> Result<(), SourceError> {
-        self.0.settle(batch)
+        self.inner.settle(batch)
+    }
+
+    fn release(&mut self) -> Result<bool, SourceError> {
+        self.released.store(true, Ordering::Relaxed);
+        Ok(true)
     }
 
     fn waker(&self) -> Waker {
-        self.0.waker()
+        self.inner.waker()
     }
 
     fn meter(&self) -> Arc<dyn Meter> {
-        self.0.meter()
+        Arc::new(Lossy(self.inner.meter()))
     }
 }
