@@ -85,4 +85,5 @@ impl Extension for Lies {
     }
 }
 
+#[cfg(target_family = "wasm")]
 export!(Lies);
