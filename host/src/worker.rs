@@ -114,8 +114,10 @@ impl Worker {
         let result = self.guarded(Self::serve_all);
         match &result {
             Ok(()) => {}
-            // What waits there may still be let go before closing it drops that.
+            // What waits there may still be let go before closing it drops that; but not
+            // what was decided otherwise.
             Err(WorkerError::Source(_)) => {
+                self.settle_again();
                 let _ = self.guarded(|worker| Ok(worker.source.release()?));
             }
             Err(WorkerError::Panic(_)) => self.let_go(),
@@ -143,11 +145,18 @@ impl Worker {
             .unwrap_or_else(|panic| Err(WorkerError::Panic(panic_text(&*panic))))
     }
 
-    /// Accepts the packets at hand, if a panic left them unsettled. A kernel refuses a
-    /// second verdict for those that it was told of before.
+    /// Accepts the packets at hand, if a panic left them unsettled.
     fn let_go(&mut self) {
         if self.in_hand {
             self.batch.undecide();
+        }
+        self.settle_again();
+    }
+
+    /// Gives the packets at hand their verdicts, if they were left unsettled. A kernel
+    /// refuses a second verdict for those that it was told of before.
+    fn settle_again(&mut self) {
+        if self.in_hand {
             let _ = self.guarded(|worker| Ok(worker.source.settle(&worker.batch)?));
         }
     }

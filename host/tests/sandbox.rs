@@ -233,6 +233,39 @@ fn an_endless_loop_meets_its_deadline_and_the_next_batch_works() {
     assert_eq!(counters.passed.get(), 81);
 }
 
+/// The clock by which guests are interrupted rests while none runs.
+#[test]
+fn an_endless_loop_meets_its_deadline_after_a_long_silence_too() {
+    let runtime = Runtime::new(Limits::default()).unwrap();
+    let compiled = runtime.compile(&wasm(guests::hostile(), "loops_hundredth"));
+    let guest = Guest::of(compiled.unwrap(), "").started();
+    let counters = guest.counters.clone();
+    let mut chain = chain([guest.stage]);
+    for faults in 1..=3 {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        evaluated(&mut chain, (1..=100).map(ping));
+        assert_eq!(counters.faults.get(), faults);
+    }
+}
+
+#[test]
+fn bytes_that_a_guest_does_not_have_or_that_are_too_many_are_a_fault() {
+    for (lie, told) in [
+        ("beyond", "out of bounds of memory"),
+        ("wraps", "out of bounds of memory"),
+        ("long", "out of bounds of memory"),
+        ("much", "too much data"),
+    ] {
+        let mut liar = instance("lies", lie).unwrap();
+        let fault = proc(&mut liar, [ping(1)]).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Trap, "{lie}: {}", fault.detail);
+        assert!(fault.detail.contains(told), "{lie}: {}", fault.detail);
+        liar.recover(true).unwrap();
+    }
+    let mut honest = instance("lies", "").unwrap();
+    assert_eq!(proc(&mut honest, [ping(1)]).unwrap(), []);
+}
+
 #[test]
 fn who_takes_memory_without_end_is_refused_it() {
     // A deadline that cannot come first.

@@ -4,15 +4,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::Waker;
 
 use ipqext_host::chain::{
     Fault, FaultKind, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, View,
 };
 use ipqext_host::packet::{
-    Decision, Grant, Group, MarkChange, Needs, Outcome, Settlement, Verdict, Verdicts,
+    Batch, Decision, Grant, Group, MarkChange, Needs, Outcome, Settlement, Verdict, Verdicts,
 };
-use ipqext_host::source::PacketSource;
-use ipqext_host::source::memory::{MemoryQueue, Settled, memory};
+use ipqext_host::source::memory::{MemoryQueue, MemorySource, Settled, memory};
+use ipqext_host::source::{Meter, PacketSource, Received, SourceError};
 use ipqext_host::telemetry::{StageCounters, WorkerCounters};
 use ipqext_host::worker::{Adopted, Desk, Generation, LifecycleAnswer, Order, Worker, WorkerError};
 use ipqext_tests::programs::{PATIENCE, wait_until};
@@ -144,6 +145,71 @@ fn a_panic_of_the_host_leaves_no_packet_unsettled() {
         Err(WorkerError::Panic(text)) => assert_eq!(text, "on purpose"),
         other => panic!("{:?}", other.map(|stages| stages.len())),
     }
+}
+
+/// A source that cannot give verdicts the first time, and could let everything go.
+struct Unsteady {
+    inner: MemorySource,
+    failed: bool,
+    told: Sender<Option<Settlement>>,
+}
+
+impl PacketSource for Unsteady {
+    fn configure(&mut self, needs: Needs) -> Result<(), SourceError> {
+        self.inner.configure(needs)
+    }
+
+    fn recv(&mut self, batch: &mut Batch) -> Result<Received, SourceError> {
+        self.inner.recv(batch)
+    }
+
+    fn settle(&mut self, batch: &Batch) -> Result<(), SourceError> {
+        if !std::mem::replace(&mut self.failed, true) {
+            return Err(SourceError {
+                doing: "giving verdicts",
+                source: std::io::Error::other("on purpose"),
+            });
+        }
+        for entry in batch.entries() {
+            self.told.send(Some(entry.settlement())).unwrap();
+        }
+        self.inner.settle(batch)
+    }
+
+    fn release(&mut self) -> Result<bool, SourceError> {
+        self.told.send(None).unwrap();
+        Ok(true)
+    }
+
+    fn waker(&self) -> Waker {
+        self.inner.waker()
+    }
+
+    fn meter(&self) -> Arc<dyn Meter> {
+        self.inner.meter()
+    }
+}
+
+/// All that waits is accepted when a source fails; what was dropped must not be.
+#[test]
+fn a_packet_that_was_dropped_is_not_let_go_where_verdicts_failed_once() {
+    let (queue, inner) = memory();
+    let (told, tells) = channel();
+    let source = Unsteady {
+        inner,
+        failed: false,
+        told,
+    };
+    let (mailbox, orders) = channel();
+    let places = vec![place(1, drops(), |_| Verdict::Drop)];
+    let generation = Generation { number: 1, places };
+    mailbox.send(Order::Adopt(generation, channel().0)).unwrap();
+    queue.push([packet(1, Vec::new())]);
+    let desk = Desk::new(orders, Arc::default(), Arc::default(), u32::MAX);
+    let ended = Worker::new(Box::new(source), desk).run();
+    assert!(matches!(ended.result, Err(WorkerError::Source(_))));
+    let told: Vec<_> = tells.try_iter().collect();
+    assert_eq!(told, [Some(Settlement::Drop), None]);
 }
 
 /// An extension that cannot start over is left out on this worker, and the others go on.

@@ -80,7 +80,6 @@ pub(super) struct Run {
         value_enum,
         default_value_t,
         num_args = 0..=1,
-        require_equals = true,
         default_missing_value = "on"
     )]
     gso: GsoWhen,
@@ -120,7 +119,7 @@ enum Source {
     Nfq,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum GsoWhen {
     /// As long as no extension edits packets; never with source nfq.
     #[default]
@@ -263,6 +262,25 @@ mod tests {
         let error = served_queues("0:65535").unwrap_err();
         assert!(error.contains("65536 queues"), "{error}");
         assert!(error.contains("256 workers"), "{error}");
+    }
+
+    #[test]
+    fn gso_is_chosen_with_a_space_as_all_else_is() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            run: Run,
+        }
+        for (line, gso) in [
+            ("run -e .", GsoWhen::Auto),
+            ("run -e . --gso", GsoWhen::On),
+            ("run --gso -e .", GsoWhen::On),
+            ("run -e . --gso off", GsoWhen::Off),
+            ("run --gso=off -e .", GsoWhen::Off),
+        ] {
+            let parsed: Result<Line, _> = clap::Parser::try_parse_from(line.split(' '));
+            assert_eq!(parsed.unwrap().run.gso, gso, "{line}");
+        }
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! compiled code as it is. So the directory has to be ours, and nobody else's to write;
 //! and a file whose checksum is wrong is not taken.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -19,8 +21,11 @@ use super::compiled::Hash;
 const FILES_MAX: usize = 256;
 /// How long the checksum is that a file ends with.
 const CHECKSUM_BYTES: usize = 32;
-/// What files end with.
+/// What files end with, and what they end with while they are written.
 const EXTENSION: &str = "cwasm";
+const UNFINISHED: &str = "tmp";
+/// After so long nobody goes on writing a file: whoever began has been killed.
+const UNFINISHED_MAX: Duration = Duration::from_secs(3600);
 
 /// Why a directory is not used for compiled code.
 #[derive(Debug, thiserror::Error)]
@@ -85,34 +90,34 @@ impl CodeCache {
         };
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
-        builder.create(dir).map_err(unusable)?;
+        builder.create(dir).map_err(|error| {
+            unusable(match error.kind() {
+                // There is something, and no directory.
+                io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+                _ => error,
+            })
+        })?;
         // The directory itself, not what a link of somebody's points to.
         let metadata = fs::symlink_metadata(dir).map_err(unusable)?;
         if !metadata.is_dir() {
             return Err(unusable(io::ErrorKind::NotADirectory.into()));
         }
-        let user = nix::unistd::geteuid().as_raw();
-        let why = if metadata.uid() != user {
-            format!("it belongs to user {}", metadata.uid())
-        } else if metadata.mode() & 0o022 != 0 {
-            format!("its mode is {:o}", metadata.mode() & 0o7777)
-        } else {
-            return Ok(Self {
-                dir: dir.to_owned(),
-            });
-        };
-        Err(CacheError::Unsafe {
-            path: dir.to_owned(),
-            why,
-            user,
-        })
+        let path = dir.to_owned();
+        match who_else(&metadata) {
+            None => Ok(Self { dir: path }),
+            Some(why) => Err(CacheError::Unsafe {
+                path,
+                why,
+                user: nix::unistd::geteuid().as_raw(),
+            }),
+        }
     }
 
     /// The code of a `.wasm` file, if it was kept and is as it was.
     pub(super) fn load(&self, engine: &Engine, hash: &Hash) -> Option<Component> {
         let path = self.path(engine, hash);
-        let bytes = match read(&path) {
-            Ok(bytes) => bytes,
+        let (file, bytes) = match read(&path) {
+            Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 tracing::warn!(path = %path.display(), error = %error,
@@ -126,11 +131,14 @@ impl CodeCache {
             .map(|length| bytes.split_at(length))
             .is_some_and(|(code, checksum)| Sha256::digest(code)[..] == *checksum);
         drop(bytes);
-        // From the file itself, so that what is not used of it takes no memory.
-        // SAFETY: the directory is ours alone to write, and the code is, by its checksum,
-        // what `store` got from wasmtime and put there. What stands behind it is not read.
+        // From the file itself, so that what is not used of it takes no memory; and from the
+        // one that was looked at, whatever stands at the path by now.
+        let same = format!("/proc/self/fd/{}", file.as_raw_fd());
+        // SAFETY: the file is ours alone to write, nobody writes into one that is finished,
+        // and the code is, by its checksum, what `store` got from wasmtime and put there.
+        // What stands behind it is not read.
         let component = whole
-            .then(|| unsafe { Component::deserialize_file(engine, &path) }.ok())
+            .then(|| unsafe { Component::deserialize_file(engine, same) }.ok())
             .flatten();
         if component.is_none() {
             tracing::warn!(path = %path.display(),
@@ -165,53 +173,86 @@ impl CodeCache {
         self.dir.join(format!("{hash}-{compiler:016x}.{EXTENSION}"))
     }
 
-    /// Another process finds all of the file, or none.
+    /// Another process finds all of the file, or none. Its code is run where it stands in
+    /// the file: so nobody may write into one that another has begun, also not where both
+    /// have the same number, each in a container of its own.
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         let process = std::process::id();
-        let unfinished = path.with_extension(format!("{process}.tmp"));
-        let write = || {
-            let mut options = OpenOptions::new();
-            let options = options.write(true).create(true).truncate(true).mode(0o600);
-            let mut file = options
-                .custom_flags(nix::libc::O_NOFOLLOW)
-                .open(&unfinished)?;
+        let now = UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+        let unfinished = path.with_extension(format!("{process}-{now}.{UNFINISHED}"));
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create_new(true).mode(0o600);
+        let mut file = options.open(&unfinished)?;
+        let mut write = || {
             file.write_all(code)?;
             file.write_all(&Sha256::digest(code))?;
             fs::rename(&unfinished, path)
         };
         write().inspect_err(|_| {
-            // It may not have been made.
+            // Where it cannot be removed now, it is once it is old.
             let _ = fs::remove_file(&unfinished);
         })
     }
 
-    /// Removes the oldest files beyond the limit.
+    /// Removes the oldest files beyond the limit, and what was never finished.
     fn prune(&self) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)?.flatten() {
             let path = entry.path();
+            // Another daemon may have removed it meanwhile.
+            let Ok(made) = entry.metadata().and_then(|metadata| metadata.modified()) else {
+                continue;
+            };
             if path.extension().is_some_and(|end| end == EXTENSION) {
-                files.push((entry.metadata()?.modified()?, path));
+                files.push((made, path));
+            } else if path.extension().is_some_and(|end| end == UNFINISHED)
+                && made.elapsed().is_ok_and(|age| age > UNFINISHED_MAX)
+            {
+                remove(&path)?;
             }
         }
         files.sort();
         let excess = files.len().saturating_sub(FILES_MAX);
-        for (_, path) in &files[..excess] {
-            fs::remove_file(path)?;
-        }
-        Ok(())
+        files[..excess]
+            .iter()
+            .try_for_each(|(_, path)| remove(path))
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Removes a file that another daemon may remove as well.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Who else than this user can write a file or directory, if anybody can.
+fn who_else(metadata: &Metadata) -> Option<String> {
+    if metadata.uid() != nix::unistd::geteuid().as_raw() {
+        Some(format!("it belongs to user {}", metadata.uid()))
+    } else if metadata.mode() & 0o022 != 0 {
+        Some(format!("its mode is {:o}", metadata.mode() & 0o7777))
+    } else {
+        None
+    }
+}
+
+/// Reads a file that nobody else can write. The directory was looked at when it was
+/// opened: whoever owns one above it may have put another in its place since.
+fn read(path: &Path) -> io::Result<(File, Vec<u8>)> {
     let mut options = OpenOptions::new();
     let mut file: File = options
         .read(true)
         .custom_flags(nix::libc::O_NOFOLLOW)
         .open(path)?;
-    let mut bytes = Vec::with_capacity(file.metadata()?.len() as usize);
+    let metadata = file.metadata()?;
+    if let Some(why) = who_else(&metadata) {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
     file.read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok((file, bytes))
 }
 
 #[cfg(test)]
@@ -279,6 +320,26 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_others_can_write_is_not_taken_though_it_is_as_it_was() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = CodeCache::open(&place.path().join("c")).unwrap();
+        let engine = runtime().engine;
+        let hash = Hash::of(b"one");
+        let component = Component::new(&engine, EMPTY).unwrap();
+        cache.store(&engine, &hash, &component);
+        let path = cache.path(&engine, &hash);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o622)).unwrap();
+        assert!(cache.load(&engine, &hash).is_none());
+        // As where the directory was exchanged for another user's.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        if std::os::unix::fs::chown(&path, Some(65534), None).is_ok() {
+            assert!(cache.load(&engine, &hash).is_none());
+        }
+        cache.store(&engine, &hash, &component);
+        assert!(cache.load(&engine, &hash).is_some());
+    }
+
+    #[test]
     fn a_directory_where_others_can_write_is_refused_and_said_how_to_mend() {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().join("open");
@@ -300,6 +361,7 @@ mod tests {
         fs::write(&file, b"").unwrap();
         let error = CodeCache::open(&file).unwrap_err();
         assert!(matches!(error, CacheError::Unusable { .. }), "{error}");
+        assert!(error.to_string().contains("not a directory"), "{error}");
     }
 
     #[test]
@@ -309,13 +371,20 @@ mod tests {
         for number in 0..FILES_MAX + 3 {
             let path = cache.dir.join(format!("{number}.{EXTENSION}"));
             let file = File::create(path).unwrap();
-            let made = std::time::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
+            let made = UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
             file.set_modified(made).unwrap();
         }
         fs::write(cache.dir.join("not-ours"), b"").unwrap();
+        // Of a daemon that was killed, and of one that is at it.
+        let unfinished = ["1.tmp", "2.tmp"].map(|name| cache.dir.join(name));
+        let [dead, _] = unfinished
+            .each_ref()
+            .map(|path| File::create(path).unwrap());
+        dead.set_modified(UNIX_EPOCH).unwrap();
         cache.prune().unwrap();
         let left = files(&cache);
-        assert_eq!(left.len(), FILES_MAX + 1);
+        assert!(!left.contains(&unfinished[0]) && left.contains(&unfinished[1]));
+        assert_eq!(left.len(), FILES_MAX + 2);
         for gone in 0..3 {
             assert!(!left.contains(&cache.dir.join(format!("{gone}.{EXTENSION}"))));
         }

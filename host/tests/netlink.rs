@@ -1,0 +1,169 @@
+//! The netlink source on a real queue, without a daemon around it: what a batch decides
+//! holds for its own packets alone, also while the queue is set up anew.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use ipqext_host::packet::{Batch, Edits, Needs, Settlement};
+use ipqext_host::source::netlink::{NetlinkConfig, NetlinkSource};
+use ipqext_host::source::{Gso, PacketSource, Received};
+use ipqext_tests::kernel;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{setsockopt, sockopt};
+
+/// A queue for UDP packets, with room for so many, and both ends of their way.
+struct Bench {
+    source: NetlinkSource,
+    sender: UdpSocket,
+    receiver: UdpSocket,
+}
+
+impl Bench {
+    /// In a network namespace of this thread's own.
+    fn new(test: &str, max_length: u32, needs: Needs) -> Option<Self> {
+        kernel::demanded(test, own_namespace())?;
+        let config = NetlinkConfig {
+            queue: 5,
+            max_length,
+            fail_open: false,
+            gso: Gso::Auto,
+            spin: Duration::ZERO,
+        };
+        let source = NetlinkSource::open(config, needs).unwrap();
+        let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 9999)).unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        setsockopt(&receiver, sockopt::RcvBufForce, &(16 << 20)).unwrap();
+        let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // What waits in the queue counts against the sender.
+        setsockopt(&sender, sockopt::SndBufForce, &(16 << 20)).unwrap();
+        sender.connect(receiver.local_addr().unwrap()).unwrap();
+        Some(Self {
+            source,
+            sender,
+            receiver,
+        })
+    }
+
+    /// Sends numbered packets, filled up to a size.
+    fn send(&self, numbers: std::ops::Range<u32>, size: usize) {
+        let mut bytes = vec![0; size];
+        for number in numbers {
+            bytes[..4].copy_from_slice(&number.to_be_bytes());
+            self.sender.send(&bytes).unwrap();
+        }
+    }
+
+    /// The numbers of the packets that were accepted since the last time.
+    fn arrived(&self) -> Vec<u32> {
+        let mut bytes = [0; 8];
+        let next = || self.receiver.recv(&mut bytes).map(|_| bytes).ok();
+        std::iter::from_fn(next)
+            .map(|bytes| number(&bytes))
+            .collect()
+    }
+}
+
+fn number(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes(*bytes.first_chunk().unwrap())
+}
+
+fn own_namespace() -> Result<(), String> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("unshare: {error}"))?;
+    for line in [
+        "ip link set lo up",
+        "iptables -w -A OUTPUT -p udp --dport 9999 -j NFQUEUE --queue-num 5",
+    ] {
+        let mut words = line.split(' ');
+        let status = Command::new(words.next().expect("it has words"))
+            .args(words)
+            .status();
+        match status {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(format!("{line}: {status}")),
+            Err(error) => return Err(format!("{line}: {error}")),
+        }
+    }
+    Ok(())
+}
+
+fn reads(snap_length: u32) -> Needs {
+    Needs {
+        snap_length,
+        ..Needs::default()
+    }
+}
+
+/// Of each three packets one is dropped, one is given a mark and one is plainly accepted,
+/// so that runs begin and end everywhere; the queue is set up anew while packets wait,
+/// which are then more than one batch takes.
+#[test]
+fn a_verdict_for_many_never_takes_in_a_packet_that_was_dropped_or_not_decided_yet() {
+    let test = "a_verdict_for_many_never_takes_in_a_packet_that_was_dropped_or_not_decided_yet";
+    let Some(mut bench) = Bench::new(test, 4096, reads(128)) else {
+        return;
+    };
+    let mut batch = Batch::new();
+    let mut sent = 0;
+    for round in 0..60_u32 {
+        let count = 1 + round * 37 % 150;
+        bench.send(sent..sent + count, 100);
+        let mut at = sent;
+        sent += count;
+        while at < sent {
+            if at.is_multiple_of(2) {
+                // The packets that wait are taken up before the answer.
+                bench.source.configure(reads(128 + at)).unwrap();
+            }
+            assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Packets);
+            assert!(bench.arrived().is_empty(), "before its verdict");
+            let mut accepted = Vec::new();
+            for place in 0..batch.len() {
+                let packet = batch.entries()[place].packet;
+                assert_eq!(number(&batch.bytes_of(&packet)[28..]), at, "in order");
+                match (at ^ round) % 3 {
+                    0 => batch.decide(place, Settlement::Drop),
+                    1 => batch.set_mark(place, 7),
+                    _ => {}
+                }
+                if (at ^ round) % 3 != 0 {
+                    accepted.push(at);
+                }
+                at += 1;
+            }
+            bench.source.settle(&batch).unwrap();
+            assert_eq!(bench.arrived(), accepted, "of round {round}");
+        }
+    }
+    let losses = bench.source.meter().losses();
+    assert_eq!(losses.verdicts_refused, Some(0));
+    assert_eq!(losses.truncated, Some(0));
+}
+
+/// The kernel answers within the system call, if there is room for the answer: where there
+/// was none, nobody must wait for it.
+#[test]
+fn a_full_receive_buffer_does_not_hold_up_the_queue_while_it_is_set_up_anew() {
+    let test = "a_full_receive_buffer_does_not_hold_up_the_queue_while_it_is_set_up_anew";
+    let edits = Needs {
+        edits: Edits::Headers,
+        ..reads(65_535)
+    };
+    let Some(mut bench) = Bench::new(test, 200, edits) else {
+        return;
+    };
+    // Far more bytes than packets of this length are expected to have without GSO.
+    bench.send(0..20, 60_000);
+    bench.send(20..140, 4);
+    let losses = bench.source.meter().losses();
+    assert_ne!(losses.socket_full, Some(0), "the buffer is full");
+    let began = Instant::now();
+    bench.source.configure(reads(128)).unwrap();
+    // An answer that does not come was once waited for so long.
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(bench.source.settings().copy_range, 128);
+    let mut batch = Batch::new();
+    assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Packets);
+    bench.source.settle(&batch).unwrap();
+    assert_eq!(bench.arrived().len(), batch.len());
+}
