@@ -113,8 +113,12 @@ impl NetlinkSource {
         source
             .enlarge_receive_buffer(configuration)
             .map_err(failed("sizing its receive buffer"))?;
+        // A queue whose answer got lost is bound: that is not asked for twice.
         source
-            .request(|requests, sequence| requests.bind(configuration, sequence))
+            .request(|requests, sequence| match sequence {
+                1 => requests.bind(configuration, sequence),
+                _ => requests.configure(configuration, sequence),
+            })
             .map_err(|error| diagnosis::explain_bind(queue, error))?;
         source.gauge.show(configuration);
         Ok(source)
