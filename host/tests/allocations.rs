@@ -76,6 +76,7 @@ fn a_batch_from_the_kernel_costs_no_allocation() {
         max_length: 8192,
         fail_open: false,
         gso: Gso::Auto,
+        coalesce: Duration::ZERO,
         spin: Duration::ZERO,
     };
     let mut chain = chain(&["count", "icmp_drop"]);

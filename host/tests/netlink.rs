@@ -28,6 +28,7 @@ impl Bench {
             max_length,
             fail_open: false,
             gso: Gso::Auto,
+            coalesce: Duration::ZERO,
             spin: Duration::ZERO,
         };
         let source = NetlinkSource::open(config, needs).unwrap();

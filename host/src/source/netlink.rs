@@ -46,6 +46,10 @@ const BUFFER_BYTES_MAX: usize = 256 << 20;
 /// How often a configuration is sent whose answer gets lost.
 const CONFIGURE_TRIES: u32 = 3;
 
+/// So many packets at once are a burst that the worker keeps up with: more gather by
+/// themselves.
+const BURST: std::ops::Range<usize> = 4..40;
+
 /// How to open a queue.
 #[derive(Clone, Copy, Debug)]
 pub struct NetlinkConfig {
@@ -57,6 +61,8 @@ pub struct NetlinkConfig {
     pub fail_open: bool,
     /// When the kernel hands over packets that it has yet to segment.
     pub gso: Gso,
+    /// For how long packets may gather where they come in bursts.
+    pub coalesce: Duration,
     /// For how long an empty queue is looked at again and again before the thread sleeps.
     pub spin: Duration,
 }
@@ -75,6 +81,10 @@ pub struct NetlinkSource {
     early: VecDeque<Box<[u8]>>,
     /// The highest number of a packet that was received.
     last_id: Option<u32>,
+    /// How many packets came at last.
+    last_count: usize,
+    /// Whether the thread that receives sleeps as exactly as it is to.
+    is_exact: bool,
     /// What ends the source, once the packets received before it are settled.
     failed: Option<SourceError>,
 }
@@ -108,6 +118,8 @@ impl NetlinkSource {
             slots: Slots::new(configuration.copy_range),
             early: VecDeque::new(),
             last_id: None,
+            last_count: 0,
+            is_exact: false,
             failed: None,
         };
         source
@@ -269,6 +281,24 @@ impl NetlinkSource {
         }
     }
 
+    /// Lets packets gather for a moment where they come in a burst that this thread keeps
+    /// up with: it would wake up for a few each time, and each would cost the more. As
+    /// network devices do with their interrupts (ethtool(8), `rx-usecs`).
+    fn coalesce(&mut self) {
+        let NetlinkConfig { coalesce, spin, .. } = self.gauge.config;
+        let is_burst = BURST.contains(&std::mem::take(&mut self.last_count));
+        if !is_burst || coalesce.is_zero() || !spin.is_zero() {
+            return;
+        }
+        if !self.is_exact {
+            // The system's default adds 50 microseconds to any sleep. Where it stays, the
+            // moment is longer.
+            let _ = nix::sys::prctl::set_timerslack(1);
+            self.is_exact = true;
+        }
+        std::thread::sleep(coalesce);
+    }
+
     /// Whether to look again at once, as long as the queue has not been empty for too long.
     fn spins(&self, empty_since: &mut Option<Instant>) -> bool {
         let spin = self.gauge.config.spin;
@@ -382,6 +412,7 @@ impl PacketSource for NetlinkSource {
             source,
         };
         let mut empty_since = None;
+        self.coalesce();
         loop {
             batch.begin(super::now_ns());
             let count = if self.early.is_empty() {
@@ -391,6 +422,7 @@ impl PacketSource for NetlinkSource {
                 self.take_early(batch)
             };
             if !batch.is_empty() {
+                self.last_count = batch.len();
                 return Ok(Received::Packets);
             }
             if let Some(failed) = self.failed.take() {
