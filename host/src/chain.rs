@@ -118,9 +118,6 @@ impl Chain {
                 flows: self.marks.flows,
             });
         }
-        if let Some(bits) = self.marks.flows {
-            mark_flows(batch, bits);
-        }
     }
 
     /// What was said of the last batch, if the journal was open.
@@ -197,20 +194,6 @@ fn let_by(batch: &mut Batch, bits: FlowBits) {
         } else if mark & bits.accept != 0 {
             batch.decide(place, Settlement::Accept);
         }
-    }
-}
-
-/// Has packets that decide of their connections tell the rules so.
-fn mark_flows(batch: &mut Batch, bits: FlowBits) {
-    for place in 0..batch.len() {
-        let entry = &batch.entries()[place];
-        let bit = match entry.settlement() {
-            Settlement::AcceptFlow => bits.accept,
-            Settlement::DropFlow => bits.drop,
-            _ => continue,
-        };
-        let mark = entry.packet.mark | bit;
-        batch.set_mark(place, mark);
     }
 }
 

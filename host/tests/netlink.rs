@@ -22,7 +22,6 @@ struct Bench {
 impl Bench {
     /// In a network namespace of this thread's own.
     fn new(test: &str, max_length: u32, needs: Needs) -> Option<Self> {
-        kernel::demanded(test, own_namespace())?;
         let config = NetlinkConfig {
             queue: 5,
             max_length,
@@ -31,6 +30,11 @@ impl Bench {
             coalesce: Duration::ZERO,
             spin: Duration::ZERO,
         };
+        Self::with(test, config, needs)
+    }
+
+    fn with(test: &str, config: NetlinkConfig, needs: Needs) -> Option<Self> {
+        kernel::demanded(test, own_namespace())?;
         let source = NetlinkSource::open(config, needs).unwrap();
         let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 9999)).unwrap();
         receiver.set_nonblocking(true).unwrap();
@@ -167,4 +171,58 @@ fn a_full_receive_buffer_does_not_hold_up_the_queue_while_it_is_set_up_anew() {
     assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Packets);
     bench.source.settle(&batch).unwrap();
     assert_eq!(bench.arrived().len(), batch.len());
+}
+
+/// Packets of a burst gather before the next look; one that comes alone never waits.
+#[test]
+fn after_a_burst_packets_gather_and_one_alone_does_not_wait() {
+    let test = "after_a_burst_packets_gather_and_one_alone_does_not_wait";
+    let moment = Duration::from_secs(1);
+    let config = NetlinkConfig {
+        queue: 5,
+        max_length: 100,
+        fail_open: false,
+        gso: Gso::Auto,
+        coalesce: moment,
+        spin: Duration::ZERO,
+    };
+    let Some(mut bench) = Bench::with(test, config, reads(128)) else {
+        return;
+    };
+    let mut batch = Batch::new();
+    let mut round = |numbers: std::ops::Range<u32>| {
+        bench.send(numbers, 4);
+        let began = Instant::now();
+        assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Packets);
+        bench.source.settle(&batch).unwrap();
+        (batch.len(), began.elapsed() >= moment)
+    };
+    assert_eq!(round(0..10), (10, false));
+    assert_eq!(round(10..11), (1, true));
+    assert_eq!(round(11..12), (1, false));
+    // A batch so large gathers by itself.
+    assert_eq!(round(12..62), (50, false));
+    assert_eq!(round(62..63), (1, false));
+}
+
+/// Who looks again and again hears the bell all the same.
+#[test]
+fn a_source_that_spins_is_woken() {
+    let test = "a_source_that_spins_is_woken";
+    let config = NetlinkConfig {
+        queue: 5,
+        max_length: 100,
+        fail_open: false,
+        gso: Gso::Auto,
+        coalesce: Duration::ZERO,
+        spin: Duration::from_secs(3600),
+    };
+    let Some(mut bench) = Bench::with(test, config, reads(128)) else {
+        return;
+    };
+    let waker = bench.source.waker();
+    let ringing = std::thread::spawn(move || waker.wake());
+    let mut batch = Batch::new();
+    assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Woken);
+    ringing.join().unwrap();
 }

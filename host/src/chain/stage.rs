@@ -190,6 +190,7 @@ impl Stage {
             }
             if let Some(settlement) = settlement(decision.verdict, visit.flows) {
                 visit.batch.decide(place, settlement);
+                tell_rules(visit.batch, visit.flows, place, settlement);
                 ended[kind(settlement)] += 1;
             }
         }
@@ -239,6 +240,19 @@ impl Stage {
                 "extension cannot start again, its packets go on without it until it is reset"
             );
         }
+    }
+}
+
+/// Has a packet that decides of its connection tell the rules so.
+fn tell_rules(batch: &mut Batch, flows: Option<FlowBits>, place: usize, settlement: Settlement) {
+    let bit = flows.map_or(0, |bits| match settlement {
+        Settlement::AcceptFlow => bits.accept,
+        Settlement::DropFlow => bits.drop,
+        _ => 0,
+    });
+    if bit != 0 {
+        let mark = batch.entries()[place].packet.mark | bit;
+        batch.set_mark(place, mark);
     }
 }
 

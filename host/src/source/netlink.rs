@@ -48,7 +48,7 @@ const CONFIGURE_TRIES: u32 = 3;
 
 /// So many packets at once are a burst that the worker keeps up with: more gather by
 /// themselves.
-const BURST: std::ops::Range<usize> = 4..40;
+const BURST: Range<usize> = 4..40;
 
 /// How to open a queue.
 #[derive(Clone, Copy, Debug)]
@@ -237,7 +237,8 @@ impl NetlinkSource {
             }
             self.read_slot(batch, start, received.length);
         }
-        if count < BATCH_MAX {
+        // A call that a signal cut short says nothing.
+        if (1..BATCH_MAX).contains(&count) {
             // All that came under an earlier setting has been received.
             self.slots.stride = self.slots.wanted;
         }

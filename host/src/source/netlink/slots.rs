@@ -40,7 +40,6 @@ pub(super) fn stride(copy_range: u32) -> usize {
 }
 
 /// How much of a slot a datagram took.
-#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Received {
     pub(super) length: usize,
     /// Whether it was longer than the slot.
