@@ -113,3 +113,44 @@ fn refused(output: &Output, told: &[&str]) {
         assert!(line.contains(told), "{told:?} is missing in {line:?}");
     }
 }
+
+#[test]
+fn a_receive_buffer_that_is_refused_is_told_with_what_there_is() {
+    let test = "a_receive_buffer_that_is_refused_is_told_with_what_there_is";
+    // Of a user namespace the machine's limit holds, whoever made it.
+    let mut probe = std::process::Command::new("unshare");
+    let probe = probe.args(["-Urn", "true"]).status();
+    let prepared = match probe {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(format!("unshare -Urn: {other:?}")),
+    };
+    if ipqext_tests::kernel::demanded(test, prepared).is_none() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let log = place.path().join("log");
+    let mut host = std::process::Command::new("unshare");
+    host.args(["-Urn", "setpriv", "--pdeathsig", "KILL", "--"])
+        .arg(program("ipqext-host"))
+        .args([
+            "run",
+            "--no-cache",
+            "--queue-max-len",
+            "1000000",
+            "--ext-dir",
+        ])
+        .args([place.path(), "--socket".as_ref(), &place.path().join("s")])
+        .stderr(std::fs::File::create(&log).unwrap());
+    let _host = ipqext_tests::programs::Killed(host.spawn().unwrap());
+    let told = || std::fs::read_to_string(&log).unwrap();
+    ipqext_tests::programs::wait_until("the daemon says how it is set up", || {
+        told().contains("ready")
+    });
+    let log = told();
+    assert!(
+        log.contains("the receive buffer holds fewer packets than the queue")
+            && log.contains("wanted=")
+            && log.contains("got="),
+        "{log}"
+    );
+}
