@@ -9,7 +9,6 @@ use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -20,7 +19,6 @@ use ipqext_host::source::netlink::{NetlinkConfig, NetlinkSource};
 use ipqext_host::source::{Gso, PacketSource, Received};
 use ipqext_host::telemetry::LogLevel;
 use ipqext_tests::{guests, kernel};
-use nix::sched::{CloneFlags, unshare};
 
 use packets::{ping, udp};
 
@@ -68,7 +66,7 @@ fn the_allocator_counts() {
 #[test]
 fn a_batch_from_the_kernel_costs_no_allocation() {
     let name = "a_batch_from_the_kernel_costs_no_allocation";
-    let Some(()) = kernel::demanded(name, own_namespace()) else {
+    let Some(()) = kernel::demanded(name, kernel::enter_namespace_that_queues_udp(5)) else {
         return;
     };
     let config = NetlinkConfig {
@@ -138,26 +136,6 @@ fn costs_nothing(what: &str, size: u32, mut serve: impl FnMut()) {
         "{what}: {allocations} allocations for {packets} packets{}",
         places(serve)
     );
-}
-
-/// Moves this thread to a network namespace whose UDP packets are queued.
-fn own_namespace() -> Result<(), String> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("unshare: {error}"))?;
-    for line in [
-        "ip link set lo up",
-        "iptables -w -A OUTPUT -p udp --dport 9999 -j NFQUEUE --queue-num 5",
-    ] {
-        let mut words = line.split(' ');
-        let status = Command::new(words.next().expect("it has words"))
-            .args(words)
-            .status();
-        match status {
-            Ok(status) if status.success() => {}
-            Ok(status) => return Err(format!("{line}: {status}")),
-            Err(error) => return Err(format!("{line}: {error}")),
-        }
-    }
-    Ok(())
 }
 
 /// Every second one is a ping.

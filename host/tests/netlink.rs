@@ -2,14 +2,12 @@
 //! holds for its own packets alone, also while the queue is set up anew.
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ipqext_host::packet::{Batch, Edits, Needs, Settlement};
 use ipqext_host::source::netlink::{NetlinkConfig, NetlinkSource};
 use ipqext_host::source::{Gso, PacketSource, Received};
 use ipqext_tests::kernel;
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt};
 
 /// A queue for UDP packets, with room for so many, and both ends of their way.
@@ -34,7 +32,7 @@ impl Bench {
     }
 
     fn with(test: &str, config: NetlinkConfig, needs: Needs) -> Option<Self> {
-        kernel::demanded(test, own_namespace())?;
+        kernel::demanded(test, kernel::enter_namespace_that_queues_udp(5))?;
         let source = NetlinkSource::open(config, needs).unwrap();
         let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 9999)).unwrap();
         receiver.set_nonblocking(true).unwrap();
@@ -71,25 +69,6 @@ impl Bench {
 
 fn number(bytes: &[u8]) -> u32 {
     u32::from_be_bytes(*bytes.first_chunk().unwrap())
-}
-
-fn own_namespace() -> Result<(), String> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("unshare: {error}"))?;
-    for line in [
-        "ip link set lo up",
-        "iptables -w -A OUTPUT -p udp --dport 9999 -j NFQUEUE --queue-num 5",
-    ] {
-        let mut words = line.split(' ');
-        let status = Command::new(words.next().expect("it has words"))
-            .args(words)
-            .status();
-        match status {
-            Ok(status) if status.success() => {}
-            Ok(status) => return Err(format!("{line}: {status}")),
-            Err(error) => return Err(format!("{line}: {error}")),
-        }
-    }
-    Ok(())
 }
 
 fn reads(snap_length: u32) -> Needs {

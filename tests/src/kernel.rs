@@ -5,12 +5,34 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
+use nix::sched::{CloneFlags, unshare};
+
 use crate::programs::Killed;
 
 /// Set (to anything) where a kernel test that cannot run is a failure.
 const DEMANDED: &str = "IPQEXT_REQUIRE_KERNEL_TESTS";
 /// A file to which each kernel test writes a line, `run` or `skipped`, with its name.
 const REPORT: &str = "IPQEXT_KERNEL_TEST_REPORT";
+
+/// Moves the present thread into a network namespace of its own, where the UDP packets to
+/// port 9999 are queued.
+///
+/// # Errors
+/// The machine does not allow it, or lacks a tool.
+pub fn enter_namespace_that_queues_udp(queue: u16) -> Result<(), String> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("unshare: {error}"))?;
+    let rule = format!("iptables -w -A OUTPUT -p udp --dport 9999 -j NFQUEUE --queue-num {queue}");
+    for line in ["ip link set lo up", &rule] {
+        let mut words = line.split(' ');
+        let mut command = Command::new(words.next().unwrap_or_default());
+        match command.args(words).status() {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(format!("{line}: {status}")),
+            Err(error) => return Err(format!("{line}: {error}")),
+        }
+    }
+    Ok(())
+}
 
 /// Begins a kernel test: gives it a namespace, or says loudly why not.
 ///
