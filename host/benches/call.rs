@@ -4,9 +4,9 @@ use std::fs;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ipqext_host::chain::{Filter, Lifecycle, View};
+use ipqext_host::chain::{Filter, Lifecycle, Limits, View};
 use ipqext_host::packet::{Batch, Links, Outcome, Packet};
-use ipqext_host::runtime::{Context, Instance, Limits, Runtime};
+use ipqext_host::runtime::{Context, Instance, Runtime};
 use ipqext_host::telemetry::LogLevel;
 use ipqext_tests::guests;
 
@@ -46,7 +46,7 @@ fn calls(criterion: &mut Criterion) {
 
 /// A shipped extension, started. The runtime goes on as long as it.
 fn started(name: &str) -> (Runtime, Instance) {
-    let runtime = Runtime::new(Limits::default()).expect("the sandbox can be had");
+    let runtime = Runtime::new().expect("the sandbox can be had");
     let wasm = fs::read(guests::shipped().join(name).with_extension("wasm"));
     let compiled = runtime.compile(&wasm.expect("it was just built"));
     let context = Context {
@@ -54,6 +54,7 @@ fn started(name: &str) -> (Runtime, Instance) {
         worker: 0,
         workers: 1,
         seed: 1,
+        limits: Limits::default(),
         log: LogLevel::default(),
     };
     let compiled = Arc::new(compiled.expect("it is one of ours"));

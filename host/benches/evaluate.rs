@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ipqext_host::chain::{
-    Chain, Fault, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, View,
+    Chain, Fault, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, Terms, View,
 };
-use ipqext_host::packet::{Batch, Edits, Grant, Group, Links, Needs, OnFault, Outcome, Verdicts};
+use ipqext_host::packet::{Batch, Edits, Fallback, Group, Links, Needs, Outcome, Verdicts};
 
 mod packets;
 
@@ -40,12 +40,14 @@ fn chain(groups: &[Group]) -> Chain {
         edits: Edits::None,
         verdicts: Verdicts::empty(),
         mark_mask: 0,
-        on_fault: OnFault::Pass,
+        on_fault: Fallback::Pass,
     };
     let places = (0..).map(StageId).zip(groups).map(|(id, &group)| Place {
         id,
-        group,
-        grant: Grant::of(needs),
+        terms: Terms {
+            group,
+            ..Terms::of(needs)
+        },
         incoming: Some(Stage::new(
             id,
             "passes".into(),

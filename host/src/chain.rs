@@ -4,19 +4,25 @@
 use std::sync::Arc;
 
 use self::stage::{Scratch, Visit};
-use crate::packet::{
-    Batch, FlowBits, Grant, Group, Links, MarkRules, Needs, Outcome, Packet, Settlement,
-};
+use crate::packet::{Batch, FlowBits, Links, MarkRules, Needs, Outcome, Packet, Settlement};
 
+mod bounds;
 mod fault;
 mod journal;
+mod limits;
+mod policy;
 mod rules;
 mod selection;
 mod stage;
+mod terms;
 
+pub use bounds::OutOfBounds;
 pub use fault::{Fault, FaultKind, Lifecycle, LifecycleError};
 pub use journal::{Journal, Note, Saying};
+pub use limits::{Limits, LimitsChange, Share};
+pub use policy::{Policy, PolicyChange, Quarantine, QuarantineChange};
 pub use stage::Stage;
+pub use terms::Terms;
 
 /// The packets that one extension is given, in order of arrival.
 pub struct View<'a> {
@@ -63,10 +69,8 @@ pub struct StageId(pub u64);
 pub struct Place {
     /// Which extension stands there.
     pub id: StageId,
-    /// Which packets it gets from now on.
-    pub group: Group,
-    /// What it may do from now on.
-    pub grant: Grant,
+    /// What holds for it from now on.
+    pub terms: Terms,
     /// The stage itself, when the chain does not have it yet.
     pub incoming: Option<Stage>,
 }
@@ -149,8 +153,7 @@ impl Chain {
             };
             old.extend(replaced);
             if let Some(mut stage) = stage {
-                stage.group = place.group;
-                stage.set_grant(place.grant);
+                stage.set_terms(place.terms);
                 self.stages.push(stage);
             }
         }

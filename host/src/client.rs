@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use ipqext_protocol::terms::{SetLimits, SetPolicy};
 use ipqext_protocol::{
     Add, Command, Group, LINE_BYTES_MAX, MoveTo, Named, Request, Response, SetGrant, SetGroup,
     SetLog,
@@ -23,6 +24,7 @@ mod pcapng;
 mod render;
 mod said;
 mod summary;
+mod terms;
 mod trace;
 
 /// The longest response that is read, in bytes.
@@ -77,6 +79,10 @@ enum Subcommands {
         /// Its place in the chain, from 1 [default: the end].
         #[arg(long, value_name = "N")]
         position: Option<usize>,
+        #[command(flatten)]
+        policy: Box<terms::PolicyOptions>,
+        #[command(flatten)]
+        limits: Box<terms::LimitOptions>,
     },
     /// Stop an extension if need be, finish and unload it.
     #[command(short_flag = 'X', visible_short_flag_alias = 'D')]
@@ -141,6 +147,21 @@ enum Subcommands {
         /// The bits of packet marks it may set (0x.. for hexadecimal).
         #[arg(long, value_name = "MASK", value_parser = number)]
         mark_mask: Option<u32>,
+    },
+    /// Set what becomes of packets that an extension does not decide, because it fails or is
+    /// not asked; without options, show it.
+    Policy {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        policy: Box<terms::PolicyOptions>,
+    },
+    /// Set what an extension may use; without options, show it.
+    Limit {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        limits: Box<terms::LimitOptions>,
     },
     /// Set which log lines of an extension the daemon writes.
     Log {
@@ -284,10 +305,14 @@ fn request(command: Subcommands) -> Result<Command, ClientError> {
             name,
             params,
             position,
+            policy,
+            limits,
         } => Command::Add(Add {
             name,
             params: params::expand(params.unwrap_or_default())?,
             position,
+            policy: said(policy.change()),
+            limits: said(limits.change()),
         }),
         Subcommands::Delete { name } => Command::Delete(named(name)),
         Subcommands::Group { name, group } => {
@@ -309,11 +334,24 @@ fn request(command: Subcommands) -> Result<Command, ClientError> {
             verdicts: verdicts.map(|verdicts| names(&verdicts)),
             mark_mask,
         }),
+        Subcommands::Policy { name, policy } => Command::Policy(SetPolicy {
+            name,
+            policy: policy.change(),
+        }),
+        Subcommands::Limit { name, limits } => Command::Limit(SetLimits {
+            name,
+            limits: limits.change(),
+        }),
         Subcommands::Log { name, level } => Command::Log(SetLog { name, level }),
         Subcommands::Explain(explain) => explain::request(explain)?,
         Subcommands::Status => Command::Status,
         Subcommands::Shutdown => Command::Shutdown,
     })
+}
+
+/// What was said, if anything was.
+fn said<T: Default + PartialEq>(change: T) -> Option<T> {
+    (change != T::default()).then_some(change)
 }
 
 /// The names in a list that is separated by commas.

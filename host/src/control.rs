@@ -22,6 +22,7 @@ use crate::event::Events;
 mod connection;
 mod request;
 mod response;
+mod terms;
 mod traced;
 
 /// How many clients are served at once. One more takes the place of the one that has

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::chain::{LimitsChange, PolicyChange};
 use crate::control::{Clients, ControlError, ControlSocket};
 use crate::event::{Action, Command, CommandError, Event, Events, Reply};
 use crate::links::{self, LinkWatcher};
@@ -16,7 +17,7 @@ use crate::packet::{MarkRules, Needs};
 use crate::queues;
 use crate::registry::Registry;
 use crate::rules::{self, Installed, Owner, Rule, RulesError};
-use crate::runtime::{CodeCache, Limits, Runtime, RuntimeError};
+use crate::runtime::{CodeCache, Runtime, RuntimeError};
 use crate::socket_path;
 use crate::source::{OpenError, PacketSource};
 use crate::supervisor::{End, EndError, Opener, Setup, Supervisor};
@@ -222,7 +223,7 @@ fn supervisor(
 /// What runs extensions. A directory that cannot be used for compiled code costs time
 /// only.
 fn runtime(config: &Config) -> Result<Runtime, RuntimeError> {
-    let runtime = Runtime::new(Limits::default())?;
+    let runtime = Runtime::new()?;
     let cache = config.cache_dir.as_deref().map(CodeCache::open);
     Ok(match cache {
         Some(Ok(cache)) => runtime.with_cache(cache),
@@ -241,6 +242,8 @@ fn start_up(supervisor: &mut Supervisor, start: &StartUp) -> Result<(), CommandE
         name,
         params,
         position: None,
+        policy: PolicyChange::default(),
+        limits: LimitsChange::default(),
     })?;
     let name = start.name.clone();
     let action = Action::Start;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipqext_filter::PacketFilter;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::chain::{Fault, LifecycleError};
-use crate::packet::{Grant, Group, Hook, Link, Needs, Verdicts};
+use crate::chain::{Fault, LifecycleError, LimitsChange, OutOfBounds, PolicyChange, Terms};
+use crate::packet::{Group, Hook, Link, Needs, Verdicts};
 use crate::runtime::CompileError;
 use crate::source::{Losses, Settings, SourceError};
 use crate::telemetry::Verbosity;
@@ -48,6 +48,10 @@ pub enum Command {
         params: String,
         /// Its place in the chain, from 1; `None` for the end.
         position: Option<usize>,
+        /// What becomes of packets that it does not decide, where that is said.
+        policy: PolicyChange,
+        /// What it may use, where that is said.
+        limits: LimitsChange,
     },
     /// Makes a change to, or asks something of, an extension.
     Extension {
@@ -111,6 +115,10 @@ pub enum Action {
     Move(usize),
     /// Sets what it may do of what it declares.
     Grant(GrantChange),
+    /// Sets what becomes of packets that it does not decide.
+    Policy(PolicyChange),
+    /// Sets what it may use.
+    Limit(LimitsChange),
     /// Sets which of its log lines are written.
     Log(Verbosity),
 }
@@ -171,8 +179,8 @@ pub struct ExtensionReport {
     pub state: State,
     /// Its place in the chain, from 1.
     pub position: usize,
-    /// Which packets it gets.
-    pub group: Group,
+    /// What the operator set.
+    pub terms: Terms,
     /// The generation in which it last changed; 0 if it never stood in one.
     pub generation: u64,
     /// The SHA-256 of its file, in hexadecimal.
@@ -183,8 +191,6 @@ pub struct ExtensionReport {
     pub params: String,
     /// What it declares.
     pub needs: Needs,
-    /// What it may do of that.
-    pub grant: Grant,
     /// Which of its log lines are written.
     pub log: Verbosity,
     /// What it did, all workers together.
@@ -369,6 +375,9 @@ pub enum CommandError {
         /// The last one that can be given.
         last: usize,
     },
+    /// A policy or a limit cannot be.
+    #[error(transparent)]
+    OutOfBounds(#[from] OutOfBounds),
     /// More is granted than the extension declares.
     #[error("{name} does not declare {beyond}, so it cannot be granted; it declares {declared}")]
     NotDeclared {

@@ -19,7 +19,7 @@
 //! | [`doctor`] | what is wrong with this machine's queues |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
-//! | [`params`], [`completion`], `number` | what both command lines share |
+//! | [`params`], [`completion`], `number`, `units` | what both command lines share |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -44,4 +44,5 @@ pub mod source;
 pub mod supervisor;
 pub mod telemetry;
 pub mod trace;
+mod units;
 pub mod worker;

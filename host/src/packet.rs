@@ -4,6 +4,7 @@ use bitflags::bitflags;
 
 mod batch;
 mod decision;
+mod fallback;
 mod grant;
 mod group;
 mod marks;
@@ -12,10 +13,11 @@ mod outcome;
 
 pub use batch::{Batch, Entry, Fate, Settlement};
 pub use decision::{BadVerdict, Decision, MarkChange, Verdict, Verdicts};
+pub use fallback::{BadFallback, Fallback};
 pub use grant::Grant;
 pub use group::{BadGroup, Group};
 pub use marks::{BadFlowBits, FlowBits, MarkRules};
-pub use needs::{Edits, Needs, OnFault};
+pub use needs::{Edits, Needs};
 pub use outcome::{Edit, Outcome};
 
 /// The most packets that one wake-up of a queue delivers.

@@ -12,7 +12,6 @@ mod guest;
 mod guest_log;
 mod host_api;
 mod instance;
-mod limits;
 mod wasi;
 
 pub use cache::{CacheError, CodeCache};
@@ -20,4 +19,3 @@ pub use compiled::{CompileError, Compiled, Description, Hash};
 pub use componentize::{API_VERSION, ComponentizeError};
 pub use engine::{Runtime, RuntimeError};
 pub use instance::{Context, Instance};
-pub use limits::Limits;

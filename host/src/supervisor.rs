@@ -267,7 +267,9 @@ impl Supervisor {
                 name,
                 params,
                 position,
-            } => self.add(&canonical(&name), params, position),
+                policy,
+                limits,
+            } => self.add(&canonical(&name), params, position, (policy, limits)),
             Command::Trace(filter) => Ok(Reply::Listening(self.crew.trace(filter)?)),
             Command::Explain(sample) => self.explain(sample),
             Command::Extension { name, action } => self.act(&canonical(&name), action),
@@ -392,8 +394,7 @@ fn places(extensions: &mut [Extension], worker: u32) -> Vec<Place> {
         .filter(|extension| extension.life == Life::Started);
     let place = started.map(|extension| Place {
         id: extension.id,
-        group: extension.group,
-        grant: extension.grant,
+        terms: extension.terms,
         incoming: extension.idle[worker as usize].take(),
     });
     place.collect()

@@ -12,9 +12,9 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ipqext_host::chain::{Chain, Lifecycle, Place, Stage, StageId};
-use ipqext_host::packet::{Batch, Grant, Links, Packet};
-use ipqext_host::runtime::{Context, Instance, Limits, Runtime};
+use ipqext_host::chain::{Chain, Lifecycle, Limits, Place, Stage, StageId};
+use ipqext_host::packet::{Batch, Links, Packet};
+use ipqext_host::runtime::{Context, Instance, Runtime};
 use ipqext_host::source::netlink::{NetlinkConfig, NetlinkSource};
 use ipqext_host::source::{Gso, PacketSource, Received};
 use ipqext_host::telemetry::LogLevel;
@@ -153,8 +153,7 @@ fn chain(extensions: &[&str]) -> Chain {
         let stage = stage(id, name);
         Place {
             id,
-            group: stage.group,
-            grant: Grant::of(stage.needs()),
+            terms: stage.terms(),
             incoming: Some(stage),
         }
     });
@@ -169,6 +168,7 @@ fn stage(id: StageId, name: &str) -> Stage {
         worker: 0,
         workers: 1,
         seed: 1,
+        limits: Limits::default(),
         log: LogLevel::default(),
     };
     let wasm = fs::read(guests::shipped().join(name).with_extension("wasm")).unwrap();
@@ -183,7 +183,7 @@ fn stage(id: StageId, name: &str) -> Stage {
 
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Runtime::new(Limits::default()).unwrap())
+    RUNTIME.get_or_init(|| Runtime::new().unwrap())
 }
 
 /// The system's allocator, which counts what each thread asks of it.

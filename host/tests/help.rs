@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 
+use ipqext_protocol::terms::{Limits, Policy, SetLimits, SetPolicy};
 use ipqext_protocol::trace::{Explain, Trace};
 use ipqext_protocol::{Add, Group, MoveTo, Named, Request, SetGrant, SetGroup, SetLog};
 use ipqext_tests::programs::{Killed, PATIENCE};
@@ -51,6 +52,8 @@ fn the_wire_form_of_every_command() {
             name: "x".to_owned(),
             params: params.to_owned(),
             position: None,
+            policy: None,
+            limits: None,
         })
     };
     let group = |group| {
@@ -80,6 +83,22 @@ fn the_wire_form_of_every_command() {
             verdicts: Some(vec!["drop".to_owned()]),
             mark_mask: None,
         }),
+        Command::Policy(SetPolicy {
+            name: "x".to_owned(),
+            policy: Policy {
+                on_fault: Some("drop".to_owned()),
+                quarantine: Some(None),
+                ..Policy::default()
+            },
+        }),
+        Command::Limit(SetLimits {
+            name: "x".to_owned(),
+            limits: Limits {
+                memory_bytes: Some(65_536),
+                cpu_percent: Some(Some(20.0)),
+                ..Limits::default()
+            },
+        }),
         Command::Log(SetLog {
             name: "x".to_owned(),
             level: "debug".to_owned(),
@@ -105,6 +124,7 @@ fn the_wire_form_of_every_command() {
             Command::Delete(_) | Command::Start(_) | Command::Stop(_) | Command::Reset(_) => {}
             Command::Info(_) | Command::Help(_) => {}
             Command::Move(_) | Command::Grant(_) | Command::Log(_) => {}
+            Command::Policy(_) | Command::Limit(_) => {}
             Command::Trace(_) | Command::Explain(_) => {}
         }
         serde_json::to_string(&Request::new(7, command)).unwrap()
@@ -123,6 +143,8 @@ fn the_wire_form_of_every_command() {
     {"jsonrpc":"2.0","id":7,"method":"help","params":{"name":"x"}}
     {"jsonrpc":"2.0","id":7,"method":"move","params":{"name":"x","position":1}}
     {"jsonrpc":"2.0","id":7,"method":"grant","params":{"name":"x","verdicts":["drop"]}}
+    {"jsonrpc":"2.0","id":7,"method":"policy","params":{"name":"x","policy":{"on_fault":"drop","quarantine":null}}}
+    {"jsonrpc":"2.0","id":7,"method":"limit","params":{"name":"x","limits":{"memory_bytes":65536,"cpu_percent":20.0}}}
     {"jsonrpc":"2.0","id":7,"method":"log","params":{"name":"x","level":"debug"}}
     {"jsonrpc":"2.0","id":7,"method":"trace","params":{"filter":"icmp"}}
     {"jsonrpc":"2.0","id":7,"method":"explain","params":{"bytes":"45","mark":0,"hook":"input"}}

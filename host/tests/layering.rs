@@ -30,6 +30,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("params", &[]),
     ("queues", &[]),
     ("completion", &[]),
+    ("units", &[]),
     ("source", &["packet"]),
     ("chain", &["packet", "telemetry"]),
     (
@@ -44,6 +45,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "chain::Fault",
             "chain::LifecycleError",
+            "chain::LimitsChange",
+            "chain::OutOfBounds",
+            "chain::PolicyChange",
+            "chain::Terms",
             "packet",
             "runtime::CompileError",
             "source::Losses",
@@ -74,7 +79,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "control",
         &[
+            "chain::Limits",
+            "chain::LimitsChange",
+            "chain::OutOfBounds",
+            "chain::Policy",
+            "chain::PolicyChange",
+            "chain::Quarantine",
+            "chain::QuarantineChange",
             "chain::Saying",
+            "chain::Share",
             "event",
             "packet",
             "runtime::API_VERSION",
@@ -88,6 +101,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "chain::LimitsChange",
+            "chain::PolicyChange",
             "control",
             "event",
             "links",
@@ -122,7 +137,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("client", &["completion", "number", "params", "socket_path"]),
+    (
+        "client",
+        &["completion", "number", "params", "socket_path", "units"],
+    ),
 ];
 
 /// A crate, and the modules or files that may name it.

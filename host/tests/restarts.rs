@@ -7,12 +7,13 @@ use std::task::{Wake, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ipqext_host::chain::{LimitsChange, PolicyChange};
 use ipqext_host::event::{
     Action, Command, CommandError, Event, Events, ExtensionReport, QueueReport, Reply, State,
 };
 use ipqext_host::packet::{Batch, Needs, Settlement};
 use ipqext_host::registry::Registry;
-use ipqext_host::runtime::{Limits, Runtime};
+use ipqext_host::runtime::Runtime;
 use ipqext_host::source::memory::{MemoryQueue, MemorySource, memory};
 use ipqext_host::source::{Meter, OpenError, PacketSource, Received, SourceError};
 use ipqext_host::supervisor::{End, Setup, Supervisor};
@@ -250,7 +251,7 @@ impl Bench {
         };
         let mut supervisor = Supervisor::new(Setup {
             registry: Registry::open(Path::new(guests::shipped())).unwrap(),
-            runtime: Runtime::new(Limits::default()).unwrap(),
+            runtime: Runtime::new().unwrap(),
             links: Vec::new(),
             marks: u32::MAX.into(),
             workers: 2,
@@ -263,6 +264,8 @@ impl Bench {
             name: "template".to_owned(),
             params: String::new(),
             position: None,
+            policy: PolicyChange::default(),
+            limits: LimitsChange::default(),
         };
         supervisor.obey(add).unwrap();
         let sources = (0..).zip(sources).map(|(number, inner)| {

@@ -8,14 +8,15 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ipqext_host::chain::{
-    Chain, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, View,
+    Chain, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, Place, Stage, StageId,
+    Terms, View,
 };
 use ipqext_host::packet::{
-    Batch, Decision, Edits, Grant, Group, HardwareAddress, Hook, Link, Links, Needs, OnFault,
-    Outcome, Packet, PacketFlags, Settlement, Verdicts,
+    Batch, Decision, Edits, Fallback, Group, HardwareAddress, Hook, Link, Links, Needs, Outcome,
+    Packet, PacketFlags, Settlement, Verdicts,
 };
 use ipqext_host::runtime::{
-    CompileError, Compiled, ComponentizeError, Context, Hash, Instance, Limits, Runtime,
+    CompileError, Compiled, ComponentizeError, Context, Hash, Instance, Runtime,
 };
 use ipqext_host::telemetry::{LogLevel, StageCounters};
 use ipqext_tests::guests;
@@ -91,7 +92,12 @@ fn marks_sets_the_bits_it_was_told() {
 fn a_group_follows_the_mark_that_another_extension_set() {
     let marks = Guest::hostile("marks", "value=2,mask=2");
     let mut drops = Guest::hostile("drops_all", "");
-    drops.stage.group = Group::Mask(NonZeroU32::new(2).unwrap());
+    let group = Group::Mask(NonZeroU32::new(2).unwrap());
+    let terms = Terms {
+        group,
+        ..drops.stage.terms()
+    };
+    drops.stage.set_terms(terms);
     let batch = evaluated(&mut chain([marks.stage, drops.stage]), [ping(1)]);
     assert_eq!(settled(&batch), [Settlement::Drop]);
 }
@@ -236,7 +242,7 @@ fn an_endless_loop_meets_its_deadline_and_the_next_batch_works() {
 /// The clock by which guests are interrupted rests while none runs.
 #[test]
 fn an_endless_loop_meets_its_deadline_after_a_long_silence_too() {
-    let runtime = Runtime::new(Limits::default()).unwrap();
+    let runtime = Runtime::new().unwrap();
     let compiled = runtime.compile(&wasm(guests::hostile(), "loops_hundredth"));
     let guest = Guest::of(compiled.unwrap(), "").started();
     let counters = guest.counters.clone();
@@ -273,9 +279,13 @@ fn who_takes_memory_without_end_is_refused_it() {
         batch_deadline: PATIENCE,
         ..Limits::default()
     };
-    let runtime = Runtime::new(limits).unwrap();
+    let context = Context {
+        limits,
+        ..context("")
+    };
+    let runtime = Runtime::new().unwrap();
     let compiled = runtime.compile(&wasm(guests::hostile(), "grows")).unwrap();
-    let mut grows = Instance::new(Arc::new(compiled), context(""), Arc::default()).unwrap();
+    let mut grows = Instance::new(Arc::new(compiled), context, Arc::default()).unwrap();
     for _ in 0..2 {
         let fault = proc(&mut grows, [ping(1)]).unwrap_err();
         assert_eq!(fault.kind, FaultKind::Memory, "{fault}");
@@ -530,7 +540,7 @@ fn an_extension_says_what_it_is_and_how_to_use_it() {
         edits: Edits::None,
         verdicts: Verdicts::DROP,
         mark_mask: 0,
-        on_fault: OnFault::Pass,
+        on_fault: Fallback::Pass,
     };
     assert_eq!(description.needs, expected);
     assert_eq!(compiled.hash.to_string(), Hash::of(&wasm).to_string());
@@ -686,7 +696,7 @@ const NEEDS_OF_ICMP_DROP: Needs = Needs {
     edits: Edits::None,
     verdicts: Verdicts::DROP,
     mark_mask: 0,
-    on_fault: OnFault::Pass,
+    on_fault: Fallback::Pass,
 };
 
 /// An extension in its stage, with the counters that the test holds.
@@ -733,7 +743,7 @@ impl Guest {
 
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Runtime::new(Limits::default()).unwrap())
+    RUNTIME.get_or_init(|| Runtime::new().unwrap())
 }
 
 fn compiled_from(dir: &Path, name: &str) -> Compiled {
@@ -756,6 +766,7 @@ fn context(params: &str) -> Context {
         worker: 0,
         workers: 1,
         seed: 1,
+        limits: Limits::default(),
         log: LogLevel::default(),
     }
 }
@@ -800,8 +811,7 @@ fn chain(stages: impl IntoIterator<Item = Stage>) -> Chain {
         stage.id = StageId(number);
         Place {
             id: stage.id,
-            group: stage.group,
-            grant: Grant::of(stage.needs()),
+            terms: stage.terms(),
             incoming: Some(stage),
         }
     });

@@ -5,10 +5,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::task::Waker;
 use std::time::Duration;
 
+use ipqext_host::chain::{LimitsChange, PolicyChange};
 use ipqext_host::event::{Action, Command, CommandError, ExtensionReport, Reply, State};
 use ipqext_host::packet::{Batch, Needs};
 use ipqext_host::registry::Registry;
-use ipqext_host::runtime::{Limits, Runtime};
+use ipqext_host::runtime::Runtime;
 use ipqext_host::source::memory::{MemoryQueue, MemorySource, memory};
 use ipqext_host::source::{Meter, PacketSource, Received, SourceError};
 use ipqext_host::supervisor::{Setup, Supervisor};
@@ -93,7 +94,7 @@ fn with_one_worker() -> (Supervisor, Gate, MemoryQueue) {
     let (events, _) = tokio::sync::mpsc::unbounded_channel();
     let mut supervisor = Supervisor::new(Setup {
         registry: Registry::open(&PathBuf::from(guests::shipped())).unwrap(),
-        runtime: Runtime::new(Limits::default()).unwrap(),
+        runtime: Runtime::new().unwrap(),
         links: Vec::new(),
         marks: u32::MAX.into(),
         workers: 1,
@@ -108,6 +109,8 @@ fn with_one_worker() -> (Supervisor, Gate, MemoryQueue) {
             name,
             params,
             position: None,
+            policy: PolicyChange::default(),
+            limits: LimitsChange::default(),
         })
         .unwrap();
     let (queue, inner) = memory();

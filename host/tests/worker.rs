@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Waker;
 
 use ipqext_host::chain::{
-    Fault, FaultKind, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, View,
+    Fault, FaultKind, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, Terms, View,
 };
 use ipqext_host::packet::{
-    Batch, Decision, Grant, Group, MarkChange, Needs, Outcome, Settlement, Verdict, Verdicts,
+    Batch, Decision, Grant, MarkChange, Needs, Outcome, Settlement, Verdict, Verdicts,
 };
 use ipqext_host::source::memory::{MemoryQueue, MemorySource, Settled, memory};
 use ipqext_host::source::{Meter, PacketSource, Received, SourceError};
@@ -495,10 +495,12 @@ fn place(id: u64, needs: Needs, verdict: impl FnMut(u32) -> Verdict + Send + 'st
 fn known(id: u64) -> Place {
     Place {
         id: StageId(id),
-        group: Group::All,
-        grant: Grant {
-            verdicts: Verdicts::all(),
-            mark_mask: u32::MAX,
+        terms: Terms {
+            grant: Grant {
+                verdicts: Verdicts::all(),
+                mark_mask: u32::MAX,
+            },
+            ..Terms::default()
         },
         incoming: None,
     }

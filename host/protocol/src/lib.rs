@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub mod hexadecimal;
+pub mod terms;
 pub mod trace;
 
 /// The value of `jsonrpc` in every request and response.
@@ -15,7 +16,7 @@ pub const JSONRPC: &str = "2.0";
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// A command, as `method` and `params` of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", content = "params", rename_all = "kebab-case")]
 pub enum Command {
     /// All added extensions, in chain order: an array of [`Extension`].
@@ -40,6 +41,10 @@ pub enum Command {
     Move(MoveTo),
     /// Sets what it may do of what it declares: its [`Extension`].
     Grant(SetGrant),
+    /// Sets what becomes of packets that it does not decide: its [`Extension`].
+    Policy(terms::SetPolicy),
+    /// Sets what it may use: its [`Extension`].
+    Limit(terms::SetLimits),
     /// Sets which of its log lines are written: its [`Extension`].
     Log(SetLog),
     /// Watches packets: `null`, then [`trace::Notification`]s.
@@ -54,14 +59,14 @@ pub enum Command {
 
 impl Command {
     /// The names of all methods.
-    pub const METHODS: [&str; 16] = [
+    pub const METHODS: [&str; 18] = [
         "list", "add", "delete", "group", "start", "stop", "reset", "info", "help", "move",
-        "grant", "log", "trace", "explain", "status", "shutdown",
+        "grant", "policy", "limit", "log", "trace", "explain", "status", "shutdown",
     ];
 }
 
 /// Parameters of `add`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Add {
     /// The extension's name.
@@ -72,6 +77,12 @@ pub struct Add {
     /// Its place in the chain, from 1; the end if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<usize>,
+    /// What becomes of packets that it does not decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<terms::Policy>,
+    /// What it may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<terms::Limits>,
 }
 
 /// Parameters of `move`.
@@ -182,9 +193,13 @@ pub struct Response {
     pub error: Option<Error>,
 }
 
-/// A `result` of `null` is a result.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
+/// A `null` that is there is something else than nothing.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Why a request was not done.
@@ -218,7 +233,7 @@ pub mod code {
 }
 
 /// An added extension.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Extension {
     /// Its name.
     pub name: String,
@@ -245,6 +260,10 @@ pub struct Extension {
     pub needs: Needs,
     /// What it may do of that.
     pub grant: Grant,
+    /// What becomes of packets that it does not decide.
+    pub policy: terms::Policy,
+    /// What it may use.
+    pub limits: terms::Limits,
     /// Which of its log lines are written, as of [`SetLog::level`].
     pub log: String,
     /// What became of the packets it was given, all workers together.
@@ -413,6 +432,8 @@ mod tests {
                 name: "x".into(),
                 params: String::new(),
                 position: Some(1),
+                policy: None,
+                limits: None,
             }),
             Command::Delete(named()),
             Command::Group(SetGroup {
@@ -432,6 +453,14 @@ mod tests {
                 name: "x".into(),
                 verdicts: Some(Vec::new()),
                 mark_mask: None,
+            }),
+            Command::Policy(terms::SetPolicy {
+                name: "x".into(),
+                policy: terms::Policy::default(),
+            }),
+            Command::Limit(terms::SetLimits {
+                name: "x".into(),
+                limits: terms::Limits::default(),
             }),
             Command::Log(SetLog {
                 name: "x".into(),

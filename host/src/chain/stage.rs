@@ -8,8 +8,9 @@ use super::fault::{Fault, Lifecycle, LifecycleError};
 use super::journal::{Journal, Note, Saying};
 use super::rules::{Rewritten, Rules, settlement};
 use super::selection::Selection;
+use super::terms::Terms;
 use super::{Filter, StageId};
-use crate::packet::{Batch, FlowBits, Grant, Group, Links, Needs, Outcome, Settlement, Verdict};
+use crate::packet::{Batch, FlowBits, Grant, Links, Needs, Outcome, Settlement, Verdict};
 use crate::telemetry::{RateLimit, StageCounters};
 
 /// How many faults of an extension are logged in a second, on each worker.
@@ -21,8 +22,7 @@ pub struct Stage {
     pub id: StageId,
     /// Its name, for the log.
     pub name: Arc<str>,
-    /// Which packets it gets.
-    pub group: Group,
+    terms: Terms,
     rules: Rules,
     pub(super) filter: Box<dyn Filter>,
     /// Whether it is to be started when it recovers.
@@ -70,12 +70,14 @@ impl Stage {
         filter: Box<dyn Filter>,
         counters: Arc<StageCounters>,
     ) -> Self {
-        let grant = Grant::of(needs);
         Self {
             id,
             name,
-            group: Group::All,
-            rules: Rules { needs, grant },
+            terms: Terms::of(needs),
+            rules: Rules {
+                needs,
+                grant: Grant::of(needs),
+            },
             filter,
             started: false,
             counters,
@@ -88,9 +90,15 @@ impl Stage {
         self.rules.needs
     }
 
-    /// Sets what the filter may do of what it declared.
-    pub fn set_grant(&mut self, grant: Grant) {
-        self.rules.grant = grant;
+    /// The terms on which it stands in a chain.
+    pub fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// Sets the terms on which it stands in a chain.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.rules.grant = terms.grant;
+        self.terms = terms;
     }
 
     /// Makes a lifecycle call. A filter that fails in it recovers; a quarantined
@@ -121,11 +129,11 @@ impl Stage {
     /// says of them. After a fault they all go on as they came here.
     pub(super) fn visit(&mut self, visit: &mut Visit<'_>) {
         let Visit { batch, scratch, .. } = visit;
-        if batch.is_outside(self.group) {
+        if batch.is_outside(self.terms.group) {
             return;
         }
         let selection = &mut scratch.selection;
-        selection.select(batch, self.group, self.rules.needs);
+        selection.select(batch, self.terms.group, self.rules.needs);
         self.counters.skipped.add(selection.cut_short.len() as u64);
         note(visit, Saying::Skipped, |selection| &selection.cut_short);
         let count = visit.scratch.selection.places.len() as u64;

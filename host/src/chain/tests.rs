@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::packet::{
-    Decision, Edit, Edits, Entry, Fate, HardwareAddress, Hook, MarkChange, OnFault, PacketFlags,
-    Settlement, Verdict, Verdicts,
+    Decision, Edit, Edits, Entry, Fallback, Fate, Grant, Group, HardwareAddress, Hook, MarkChange,
+    PacketFlags, Settlement, Verdict, Verdicts,
 };
 use crate::telemetry::StageCounters;
 
@@ -382,8 +382,7 @@ fn a_new_generation_moves_stages_and_hands_back_the_retired() {
     let stage = |id| Bench::new(id, nothing()).stage;
     let place = |id, incoming| Place {
         id: StageId(id),
-        group: Group::All,
-        grant: Grant::default(),
+        terms: Terms::default(),
         incoming,
     };
     let mut chain = Chain::default();
@@ -430,8 +429,10 @@ fn a_new_generation_brings_the_group() {
     evaluate(&mut chain, &mut batch([1]));
     chain.rearrange(vec![Place {
         id: StageId(1),
-        group: Group::Mask(NonZeroU32::MIN),
-        grant: Grant::default(),
+        terms: Terms {
+            group: Group::Mask(NonZeroU32::MIN),
+            ..Terms::default()
+        },
         incoming: None,
     }]);
     evaluate(&mut chain, &mut batch([2]));
@@ -444,7 +445,7 @@ fn a_chain_needs_what_all_its_stages_need() {
         snap_length,
         verdicts,
         mark_mask,
-        on_fault: OnFault::Pass,
+        on_fault: Fallback::Pass,
         ..Needs::default()
     };
     let small = Bench::new(1, of(40, Verdicts::DROP, 1)).stage;
@@ -671,8 +672,7 @@ fn a_packet_is_repeated_only_with_another_mark() {
         let mut chain = Chain::new(mark_mask);
         chain.rearrange(vec![Place {
             id: StageId(1),
-            group: Group::All,
-            grant: Grant::of(needs),
+            terms: Terms::of(needs),
             incoming: Some(bench.stage),
         }]);
         let mut batch = batch([1]);
@@ -701,8 +701,7 @@ fn bits_outside_of_the_mark_mask_of_the_daemon_are_never_touched() {
     let mut masked = Chain::new(0xff00);
     let places = [sets.stage, after.stage].map(|stage| Place {
         id: stage.id,
-        group: stage.group,
-        grant: Grant::of(stage.needs()),
+        terms: stage.terms(),
         incoming: Some(stage),
     });
     masked.rearrange(places.into());
@@ -734,8 +733,10 @@ fn what_is_not_granted_is_a_pass_for_accept_and_a_fault_for_the_rest() {
         let mut chain = Chain::default();
         chain.rearrange(vec![Place {
             id: StageId(1),
-            group: Group::All,
-            grant,
+            terms: Terms {
+                grant,
+                ..Terms::of(needs)
+            },
             incoming: Some(bench.stage),
         }]);
         let mut batch = batch([1]);
@@ -852,7 +853,7 @@ impl Plan {
             .union(Verdicts::DROP)
             .union(Verdicts::REJECT),
         mark_mask: 0b111,
-        on_fault: OnFault::Pass,
+        on_fault: Fallback::Pass,
     };
 
     fn mood(&self, call: usize) -> Mood {
@@ -1188,7 +1189,12 @@ impl Bench {
 
     /// With a mask of 0, all packets.
     fn group(mut self, mask: u32) -> Self {
-        self.stage.group = NonZeroU32::new(mask).map_or(Group::All, Group::Mask);
+        let group = NonZeroU32::new(mask).map_or(Group::All, Group::Mask);
+        let terms = Terms {
+            group,
+            ..self.stage.terms()
+        };
+        self.stage.set_terms(terms);
         self
     }
 }
@@ -1197,8 +1203,7 @@ fn chain(stages: impl IntoIterator<Item = Stage>) -> Chain {
     let mut chain = Chain::default();
     let places = stages.into_iter().map(|stage| Place {
         id: stage.id,
-        group: stage.group,
-        grant: Grant::of(stage.needs()),
+        terms: stage.terms(),
         incoming: Some(stage),
     });
     chain.rearrange(places.collect());
@@ -1326,8 +1331,7 @@ fn what_is_decided_of_a_connection_goes_back_with_its_bit_where_rules_listen() {
         let mut chain = Chain::new(marks);
         chain.rearrange(vec![Place {
             id: StageId(1),
-            group: Group::All,
-            grant: Grant::of(needs),
+            terms: Terms::of(needs),
             incoming: Some(bench.stage),
         }]);
         let mut batch = batch([1, 2, 3]);
@@ -1364,8 +1368,7 @@ fn a_packet_that_rules_should_have_let_by_is_settled_at_once() {
     });
     chain.rearrange(vec![Place {
         id: StageId(1),
-        group: Group::All,
-        grant: Grant::of(nothing()),
+        terms: Terms::of(nothing()),
         incoming: Some(bench.stage),
     }]);
     let mut batch = Batch::new();

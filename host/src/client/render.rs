@@ -7,7 +7,7 @@ use ipqext_protocol::{Command, Extension, Group, Queue, Status, Text};
 use serde_json::Value;
 use tabwriter::TabWriter;
 
-use super::explain;
+use super::{explain, terms};
 
 /// The text to print for a command's result.
 pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<String> {
@@ -20,6 +20,8 @@ pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<Str
         | Command::Reset(_)
         | Command::Move(_) => Ok(extension(&serde_json::from_value(result)?)),
         Command::Grant(_) => Ok(granted(&serde_json::from_value(result)?)),
+        Command::Policy(_) => Ok(with_policy(&serde_json::from_value(result)?)),
+        Command::Limit(_) => Ok(with_limits(&serde_json::from_value(result)?)),
         Command::Log(_) => Ok(logged(&serde_json::from_value(result)?)),
         Command::Explain(_) => Ok(explain::render(&serde_json::from_value(result)?)),
         // It is followed by packets, and rendered by its own module.
@@ -81,6 +83,14 @@ fn granted(extension: &Extension) -> String {
         "{}: verdicts {verdicts}; mark bits {:#x}\n",
         extension.name, extension.grant.mark_mask
     )
+}
+
+fn with_policy(extension: &Extension) -> String {
+    format!("{}: {}\n", extension.name, terms::policy(&extension.policy))
+}
+
+fn with_limits(extension: &Extension) -> String {
+    aligned(&terms::limits(&extension.limits))
 }
 
 fn logged(extension: &Extension) -> String {

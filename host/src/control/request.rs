@@ -6,8 +6,10 @@ use ipqext_protocol::trace::Explain;
 use ipqext_protocol::{self as protocol, JSONRPC, code};
 use serde_json::{Map, Value, json};
 
+use super::terms;
+use crate::chain::OutOfBounds;
 use crate::event::{Action, Command, GrantChange, Sample};
-use crate::packet::{BadGroup, BadVerdict, Group, Hook, PACKET_BYTES_MAX, Verdicts};
+use crate::packet::{BadFallback, BadGroup, BadVerdict, Group, Hook, PACKET_BYTES_MAX, Verdicts};
 use crate::telemetry::BadLevel;
 
 /// A request that was understood.
@@ -113,7 +115,7 @@ fn command(mut object: Map<String, Value>) -> Result<Command, Complaint> {
 
 /// A value that is of the right type, and still none.
 #[derive(Debug, thiserror::Error)]
-enum BadValue {
+pub(super) enum BadValue {
     #[error(transparent)]
     Group(#[from] BadGroup),
     #[error(transparent)]
@@ -124,6 +126,10 @@ enum BadValue {
     Filter(#[from] FilterError),
     #[error("{0:?} is no hook; there are prerouting, input, forward, output, postrouting, other")]
     Hook(String),
+    #[error(transparent)]
+    Fallback(#[from] BadFallback),
+    #[error(transparent)]
+    OutOfBounds(#[from] OutOfBounds),
     #[error("\"bytes\" must be the packet in hexadecimal, two digits a byte; {0}")]
     Bytes(String),
 }
@@ -137,6 +143,8 @@ impl BadValue {
             Self::Level(_) => (code::INVALID_PARAMS, "invalid-level"),
             Self::Filter(_) => (code::INVALID_PARAMS, "invalid-filter"),
             Self::Hook(_) => (code::INVALID_PARAMS, "invalid-hook"),
+            Self::Fallback(_) => (code::INVALID_PARAMS, "invalid-fate"),
+            Self::OutOfBounds(_) => (code::INVALID_PARAMS, "out-of-bounds"),
             Self::Bytes(_) => (code::INVALID_PARAMS, "invalid-packet"),
         }
     }
@@ -153,11 +161,15 @@ fn resolve(command: protocol::Command) -> Result<Command, BadValue> {
             name,
             params,
             position,
+            policy,
+            limits,
         }) => {
             return Ok(Command::Add {
                 name,
                 params,
                 position,
+                policy: terms::policy(policy.unwrap_or_default())?,
+                limits: terms::limits(limits.unwrap_or_default())?,
             });
         }
         Wire::Trace(trace) => return Ok(Command::Trace(PacketFilter::parse(&trace.filter)?)),
@@ -178,6 +190,8 @@ fn resolve(command: protocol::Command) -> Result<Command, BadValue> {
             };
             (set.name, Action::Grant(change))
         }
+        Wire::Policy(set) => (set.name, Action::Policy(terms::policy(set.policy)?)),
+        Wire::Limit(set) => (set.name, Action::Limit(terms::limits(set.limits)?)),
         Wire::Log(set) => (set.name, Action::Log(set.level.parse()?)),
     };
     Ok(Command::Extension { name, action })

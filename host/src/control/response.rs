@@ -6,9 +6,10 @@ use ipqext_protocol::{
 use serde_json::Value;
 
 use super::request::Refused;
+use super::terms;
 use super::traced::traced;
 use crate::event::{CommandError, ExtensionReport, QueueReport, Reply, State, StatusReport};
-use crate::packet::{Edits, Grant, Group, Needs, OnFault};
+use crate::packet::{Edits, Grant, Group, Needs};
 use crate::runtime::{API_VERSION, CompileError, ComponentizeError};
 
 /// The response to a command.
@@ -79,6 +80,7 @@ fn classify(error: &CommandError) -> (i32, &'static str) {
         CommandError::NoPosition { .. } => (-32013, "no-position"),
         CommandError::NotDeclared { .. } => (-32014, "not-declared"),
         CommandError::NoLink { .. } => (-32015, "no-device"),
+        CommandError::OutOfBounds(_) => (-32016, "out-of-bounds"),
     }
 }
 
@@ -118,13 +120,15 @@ fn extension(report: ExtensionReport) -> protocol::Extension {
         summary: report.summary,
         state: state(report.state).to_owned(),
         position: report.position,
-        group: group(report.group),
+        group: group(report.terms.group),
         generation: report.generation,
         hash: report.hash,
         file: report.file.display().to_string(),
         params: report.params,
         needs: needs(report.needs),
-        grant: grant(report.grant),
+        grant: grant(report.terms.grant),
+        policy: terms::policy_told(&report.terms.policy),
+        limits: terms::limits_told(&report.terms.limits),
         log: report.log.name().to_owned(),
         packets: protocol::Packets {
             seen: counts.seen,
@@ -164,17 +168,12 @@ fn needs(needs: Needs) -> protocol::Needs {
         Edits::Headers => "headers",
         Edits::Any => "any",
     };
-    let on_fault = match needs.on_fault {
-        OnFault::Pass => "pass",
-        OnFault::Accept => "accept",
-        OnFault::Drop => "drop",
-    };
     protocol::Needs {
         snap_length: needs.snap_length,
         edits: edits.to_owned(),
         verdicts: needs.verdicts.names(),
         mark_mask: needs.mark_mask,
-        on_fault: on_fault.to_owned(),
+        on_fault: needs.on_fault.name().to_owned(),
     }
 }
 

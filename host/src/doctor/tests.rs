@@ -49,7 +49,8 @@ fn daemon(gso: bool, edits: &str) -> Daemon {
         "group": "all", "generation": 1, "hash": "", "file": "", "params": "", "log": "default",
         "needs": {"snap_length": 128, "edits": edits, "verdicts": [], "mark_mask": 0,
             "on_fault": "pass"},
-        "grant": {"verdicts": [], "mark_mask": 0}, "faults": 0,
+        "grant": {"verdicts": [], "mark_mask": 0},
+        "policy": {}, "limits": {}, "faults": 0,
         "packets": {"seen": 0, "passed": 0, "accepted": 0, "dropped": 0, "repeated": 0,
             "stopped": 0, "queued": 0, "edited": 0, "skipped": 0},
     });

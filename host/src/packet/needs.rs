@@ -1,6 +1,6 @@
 //! What an extension declares.
 
-use super::Verdicts;
+use super::{Fallback, Verdicts};
 
 /// How much of a packet an extension may change; each kind includes those
 /// before it.
@@ -17,18 +17,6 @@ pub enum Edits {
     Any,
 }
 
-/// What becomes of the packets that an extension failed on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnFault {
-    /// They go on as if it had not been there.
-    #[default]
-    Pass,
-    /// They are accepted.
-    Accept,
-    /// They are dropped.
-    Drop,
-}
-
 /// What an extension declares, and is held to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -40,8 +28,8 @@ pub struct Needs {
     pub verdicts: Verdicts,
     /// The bits of the mark it sets.
     pub mark_mask: u32,
-    /// The author's advice.
-    pub on_fault: OnFault,
+    /// The author's advice what to do with the packets that it fails on.
+    pub on_fault: Fallback,
 }
 
 impl Needs {

@@ -121,9 +121,9 @@ pub(super) fn needs(needs: types::Needs) -> packet::Needs {
         verdicts: verdicts(needs.verdicts),
         mark_mask: needs.mark_mask,
         on_fault: match needs.on_fault {
-            types::OnFault::Pass => packet::OnFault::Pass,
-            types::OnFault::Accept => packet::OnFault::Accept,
-            types::OnFault::Drop => packet::OnFault::Drop,
+            types::OnFault::Pass => packet::Fallback::Pass,
+            types::OnFault::Accept => packet::Fallback::Accept,
+            types::OnFault::Drop => packet::Fallback::Drop,
         },
     }
 }

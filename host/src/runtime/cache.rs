@@ -260,13 +260,13 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::runtime::{Limits, Runtime};
+    use crate::runtime::Runtime;
 
     /// A component without anything in it.
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
     fn runtime() -> Runtime {
-        Runtime::new(Limits::default()).unwrap()
+        Runtime::new().unwrap()
     }
 
     fn files(cache: &CodeCache) -> Vec<PathBuf> {

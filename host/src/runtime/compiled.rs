@@ -13,7 +13,7 @@ use super::engine::Runtime;
 use super::guest::Guest;
 use super::guest_log::SharedLog;
 use super::host_api::HostState;
-use crate::chain::Fault;
+use crate::chain::{Fault, Limits};
 use crate::packet::{Links, Needs};
 use crate::telemetry::LogLevel;
 
@@ -142,10 +142,10 @@ impl Compiled {
     /// # Errors
     /// It failed.
     pub fn help(&self) -> Result<Option<String>, Fault> {
-        let deadline = self.runtime.limits.call_deadline;
+        let limits = Limits::default();
         let log = SharedLog::new(&self.description.name, LogLevel::default());
-        let mut guest = self.guest(log, Arc::default(), deadline)?;
-        guest.call(deadline, |guest, store| guest.call_help(store))
+        let mut guest = self.guest(log, Arc::default(), &limits, limits.call_deadline)?;
+        guest.call(limits.call_deadline, |guest, store| guest.call_help(store))
     }
 
     /// A new instance, not initialised.
@@ -153,17 +153,19 @@ impl Compiled {
         &self,
         log: SharedLog,
         links: Arc<Links>,
+        limits: &Limits,
         deadline: Duration,
     ) -> Result<Guest, Fault> {
-        Guest::new(&self.runtime, &self.pre, log, links, deadline)
+        Guest::new(&self.runtime, &self.pre, log, links, limits, deadline)
     }
 }
 
 /// Asks an instance of its own what the extension is.
 fn describe(runtime: &Runtime, pre: &StatelessPre<HostState>) -> Result<Description, CompileError> {
-    let deadline = runtime.limits.call_deadline;
+    let limits = Limits::default();
+    let deadline = limits.call_deadline;
     let log = SharedLog::new("(not described yet)", LogLevel::default());
-    let mut guest = Guest::new(runtime, pre, log, Arc::default(), deadline)?;
+    let mut guest = Guest::new(runtime, pre, log, Arc::default(), &limits, deadline)?;
     let told = guest.call(deadline, |guest, store| guest.call_describe(store))?;
     if !is_name(&told.name) {
         let shown = told.name.chars().take(TEXT_CHARS_MAX).collect();

@@ -8,7 +8,6 @@ use wasmtime::{Config, Engine, WasmBacktraceDetails};
 use super::cache::CodeCache;
 use super::clock::Clock;
 use super::host_api::{self, HostState};
-use super::limits::Limits;
 
 /// Why the sandbox cannot be had on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +26,6 @@ pub enum RuntimeError {
 pub struct Runtime {
     pub(super) engine: Engine,
     pub(super) linker: Linker<HostState>,
-    pub(super) limits: Limits,
     pub(super) clock: Clock,
     pub(super) cache: Option<CodeCache>,
 }
@@ -38,7 +36,7 @@ impl Runtime {
     ///
     /// # Errors
     /// The machine does not give what the engine needs.
-    pub fn new(limits: Limits) -> Result<Self, RuntimeError> {
+    pub fn new() -> Result<Self, RuntimeError> {
         let engine = new_engine().map_err(|error| RuntimeError::Engine(error.into()))?;
         let linker =
             host_api::linker(&engine).map_err(|error| RuntimeError::Engine(error.into()))?;
@@ -48,7 +46,6 @@ impl Runtime {
             clock,
             cache: None,
             linker,
-            limits,
         })
     }
 

@@ -13,7 +13,7 @@ use super::crossing::{self, Batch, Said};
 use super::engine::Runtime;
 use super::guest_log::SharedLog;
 use super::host_api::{self, HostState};
-use crate::chain::{Fault, FaultKind};
+use crate::chain::{Fault, FaultKind, Limits};
 use crate::packet::{Links, Outcome};
 
 /// How many lines of what a guest said last are told with its fault.
@@ -35,9 +35,10 @@ impl Guest {
         pre: &StatelessPre<HostState>,
         log: SharedLog,
         links: Arc<Links>,
+        limits: &Limits,
         deadline: Duration,
     ) -> Result<Self, Fault> {
-        let mut store = host_api::store(&runtime.engine, log, links, &runtime.limits);
+        let mut store = host_api::store(&runtime.engine, log, links, limits);
         begin(&mut store, deadline);
         let running = runtime.clock.run();
         let instantiated = instantiate(&mut store, pre);

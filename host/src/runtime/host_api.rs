@@ -11,8 +11,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::bindings::ipqext::packet::host;
 use super::guest_log::{GuestStream, SharedLog};
-use super::limits::Limits;
 use super::wasi;
+use crate::chain::Limits;
 use crate::packet::Links;
 
 /// How many random bytes a guest gets in one call: no deadline interrupts it.
@@ -203,7 +203,7 @@ pub(super) fn store(
 ) -> Store<HostState> {
     let mut store = Store::new(engine, HostState::new(log, links, limits));
     store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(limits.hostcall_bytes);
+    store.set_hostcall_fuel(limits.host_call_bytes);
     store.epoch_deadline_callback(|mut context| Ok(context.data_mut().deadline.tick()));
     store
 }

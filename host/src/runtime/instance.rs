@@ -9,7 +9,7 @@ use super::compiled::Compiled;
 use super::crossing::{Batch, Packet};
 use super::guest::Guest;
 use super::guest_log::SharedLog;
-use crate::chain::{Fault, FaultKind, Filter, Lifecycle, LifecycleError, View};
+use crate::chain::{Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, View};
 use crate::packet::{Links, Outcome};
 use crate::telemetry::LogLevel;
 
@@ -27,6 +27,8 @@ pub struct Context {
     pub workers: u32,
     /// For the guest's random choices.
     pub seed: u64,
+    /// What it may use.
+    pub limits: Limits,
     /// Which of its log lines are written.
     pub log: LogLevel,
 }
@@ -53,7 +55,7 @@ impl Instance {
         links: Arc<Links>,
     ) -> Result<Self, LifecycleError> {
         let log = SharedLog::new(&compiled.description.name, context.log.clone());
-        let deadline = compiled.runtime.limits.call_deadline;
+        let deadline = context.limits.call_deadline;
         let guest = initialised(&compiled, &context, &log, links.clone(), deadline)?;
         Ok(Self {
             compiled,
@@ -81,7 +83,7 @@ impl Instance {
 
     /// A started instance is called by its worker, and packets wait for it.
     fn call_deadline(&self) -> Duration {
-        let limits = &self.compiled.runtime.limits;
+        let limits = &self.context.limits;
         if self.started {
             limits.worker_call_deadline
         } else {
@@ -97,7 +99,7 @@ fn initialised(
     links: Arc<Links>,
     deadline: Duration,
 ) -> Result<Guest, LifecycleError> {
-    let mut guest = compiled.guest(log.clone(), links, deadline)?;
+    let mut guest = compiled.guest(log.clone(), links, &context.limits, deadline)?;
     let context = bindings::Context {
         params: &context.params,
         worker: context.worker,
@@ -128,7 +130,7 @@ impl Filter for Instance {
             packets: Packet::all(view.packets),
             bytes: view.bytes,
         };
-        let deadline = self.compiled.runtime.limits.batch_deadline;
+        let deadline = self.context.limits.batch_deadline;
         self.guest.proc(deadline, batch, outcome)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Supervisor;
 use super::extension::{Extension, Life};
-use crate::chain::{Lifecycle, Stage, StageId};
+use crate::chain::{Lifecycle, LimitsChange, PolicyChange, Stage, StageId, Terms};
 use crate::event::{Action, CommandError, GrantChange, Reply};
 use crate::packet::Group;
 use crate::registry::canonical;
@@ -28,6 +28,8 @@ impl Supervisor {
             Action::Info => self.info(self.place_of(name)?),
             Action::Move(position) => self.reorder(self.place_of(name)?, position),
             Action::Grant(change) => self.grant(self.place_of(name)?, change),
+            Action::Policy(change) => self.policy(self.place_of(name)?, change),
+            Action::Limit(change) => self.limit(self.place_of(name)?, change),
             Action::Log(verbosity) => self.log(self.place_of(name)?, verbosity),
         }
     }
@@ -38,6 +40,7 @@ impl Supervisor {
         name: &str,
         params: String,
         position: Option<usize>,
+        (policy, limits): (PolicyChange, LimitsChange),
     ) -> Result<Reply, CommandError> {
         if self.place_of(name).is_ok() {
             return Err(CommandError::AlreadyAdded(name.to_owned()));
@@ -45,6 +48,9 @@ impl Supervisor {
         let end = self.extensions.len() + 1;
         let place = place(position.unwrap_or(end), end)?;
         let (file, compiled) = self.load(name)?;
+        let mut terms = Terms::of(compiled.description.needs);
+        terms.policy = terms.policy.changed(policy)?;
+        terms.limits = terms.limits.changed(limits)?;
         let compiled = Arc::new(compiled);
         let id = StageId(self.next_id);
         let log = LogLevel::default();
@@ -55,6 +61,7 @@ impl Supervisor {
                 worker,
                 workers: self.workers,
                 seed: getrandom::u64().unwrap_or(u64::from(worker)),
+                limits: terms.limits,
                 log: log.clone(),
             };
             let filter = Instance::new(compiled.clone(), context, self.links.clone())
@@ -65,7 +72,7 @@ impl Supervisor {
         });
         let stages: Vec<_> = stages.collect::<Result<_, CommandError>>()?;
         self.next_id += 1;
-        let added = Extension::new(id, file, params, compiled, log, stages);
+        let added = Extension::new(id, file, params, compiled, terms, log, stages);
         tracing::info!(
             extension = name,
             version = added.compiled.description.version,
@@ -157,7 +164,7 @@ impl Supervisor {
     }
 
     fn group(&mut self, place: usize, group: Group) -> Result<Reply, CommandError> {
-        self.extensions[place].group = group;
+        self.extensions[place].terms.group = group;
         self.publish_if_started(place)?;
         Ok(self.report(place))
     }
@@ -175,15 +182,29 @@ impl Supervisor {
     fn grant(&mut self, place: usize, change: GrantChange) -> Result<Reply, CommandError> {
         let extension = &mut self.extensions[place];
         extension.check_declared(change)?;
-        let grant = &mut extension.grant;
+        let grant = &mut extension.terms.grant;
         grant.verdicts = change.verdicts.unwrap_or(grant.verdicts);
         grant.mark_mask = change.mark_mask.unwrap_or(grant.mark_mask);
         tracing::info!(
             extension = extension.name(),
-            verdicts = extension.grant.verdicts.names().join(","),
-            mark_mask = extension.grant.mark_mask,
+            verdicts = extension.terms.grant.verdicts.names().join(","),
+            mark_mask = extension.terms.grant.mark_mask,
             "extension granted"
         );
+        self.publish_if_started(place)?;
+        Ok(self.report(place))
+    }
+
+    fn policy(&mut self, place: usize, change: PolicyChange) -> Result<Reply, CommandError> {
+        let policy = &mut self.extensions[place].terms.policy;
+        *policy = policy.changed(change)?;
+        self.publish_if_started(place)?;
+        Ok(self.report(place))
+    }
+
+    fn limit(&mut self, place: usize, change: LimitsChange) -> Result<Reply, CommandError> {
+        let limits = &mut self.extensions[place].terms.limits;
+        *limits = limits.changed(change)?;
         self.publish_if_started(place)?;
         Ok(self.report(place))
     }

@@ -46,6 +46,7 @@ impl Supervisor {
                 worker: 0,
                 workers: self.workers,
                 seed: getrandom::u64().unwrap_or_default(),
+                limits: extension.terms.limits,
                 log: LogLevel::new(Verbosity::OFF),
             };
             let filter = Instance::new(extension.compiled.clone(), context, self.links.clone())
@@ -62,8 +63,7 @@ impl Supervisor {
                 .map_err(|error| CommandError::lifecycle(name, "start", error))?;
             Ok(Place {
                 id: extension.id,
-                group: extension.group,
-                grant: extension.grant,
+                terms: extension.terms,
                 incoming: Some(stage),
             })
         });

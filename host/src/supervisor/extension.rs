@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::chain::{Lifecycle, Stage, StageId};
+use crate::chain::{Lifecycle, Stage, StageId, Terms};
 use crate::event::{CommandError, Counts, ExtensionReport, GrantChange, State};
-use crate::packet::{Grant, Group, Needs};
+use crate::packet::Needs;
 use crate::runtime::Compiled;
 use crate::telemetry::{Counter, LogLevel, StageCounters};
 
@@ -27,8 +27,7 @@ pub(super) struct Extension {
     pub(super) file: PathBuf,
     pub(super) params: String,
     pub(super) compiled: Arc<Compiled>,
-    pub(super) group: Group,
-    pub(super) grant: Grant,
+    pub(super) terms: Terms,
     pub(super) log: LogLevel,
     pub(super) life: Life,
     /// The generation in which it last changed.
@@ -46,10 +45,10 @@ impl Extension {
         file: PathBuf,
         params: String,
         compiled: Arc<Compiled>,
+        terms: Terms,
         log: LogLevel,
         stages: Vec<(Stage, Arc<StageCounters>)>,
     ) -> Self {
-        let grant = Grant::of(compiled.description.needs);
         let (idle, counters) = stages
             .into_iter()
             .map(|(stage, counters)| (Some(stage), counters))
@@ -59,8 +58,7 @@ impl Extension {
             file,
             params,
             compiled,
-            group: Group::All,
-            grant,
+            terms,
             log,
             life: Life::Added,
             generation: 0,
@@ -167,13 +165,12 @@ impl Extension {
             summary: description.summary.clone(),
             state: self.state(),
             position,
-            group: self.group,
+            terms: self.terms,
             generation: self.generation,
             hash: self.compiled.hash.to_string(),
             file: self.file.clone(),
             params: self.params.clone(),
             needs: description.needs,
-            grant: self.grant,
             log: self.log.get(),
             counts: self.counts(),
         }
