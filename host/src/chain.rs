@@ -11,16 +11,18 @@ mod fault;
 mod journal;
 mod limits;
 mod policy;
+mod report;
 mod rules;
 mod selection;
 mod stage;
 mod terms;
 
 pub use bounds::OutOfBounds;
-pub use fault::{Fault, FaultKind, Lifecycle, LifecycleError};
+pub use fault::{Fault, FaultKind, Frame, Lifecycle, LifecycleError};
 pub use journal::{Journal, Note, Saying};
 pub use limits::{Limits, LimitsChange, Share};
 pub use policy::{Policy, PolicyChange, Quarantine, QuarantineChange};
+pub use report::{Culprit, FaultReport};
 pub use stage::Stage;
 pub use terms::Terms;
 

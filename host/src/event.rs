@@ -7,7 +7,9 @@ use std::time::Duration;
 use ipqext_filter::PacketFilter;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::chain::{Fault, LifecycleError, LimitsChange, OutOfBounds, PolicyChange, Terms};
+use crate::chain::{
+    Fault, FaultReport, LifecycleError, LimitsChange, OutOfBounds, PolicyChange, Terms,
+};
 use crate::packet::{Group, Hook, Link, Needs, Verdicts};
 use crate::runtime::CompileError;
 use crate::source::{Losses, Settings, SourceError};
@@ -31,6 +33,8 @@ pub enum Event {
     WorkerEnded(u32),
     /// A worker that failed is to be tried again.
     WorkerDue(u32),
+    /// An extension failed.
+    Fault(Box<FaultReport>),
     /// The daemon was told to end, by a signal of this name.
     Signal(&'static str),
 }

@@ -26,6 +26,7 @@ mod commands;
 mod crew;
 mod explain;
 mod extension;
+mod faults;
 mod member;
 
 use crew::{Crew, Retired};
@@ -184,6 +185,7 @@ impl Supervisor {
                         break;
                     }
                 }
+                Event::Fault(report) => self.note_fault(*report),
                 Event::Signal(signal) => {
                     tracing::info!(signal, "told to shut down by a signal");
                     break;

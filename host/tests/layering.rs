@@ -44,6 +44,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "event",
         &[
             "chain::Fault",
+            "chain::FaultReport",
             "chain::LifecycleError",
             "chain::LimitsChange",
             "chain::OutOfBounds",

@@ -19,6 +19,10 @@ pub enum FaultKind {
     Unsupported,
     /// It could not be started again after a fault.
     Restart,
+    /// It copied more in a call to or from the host than it may.
+    HostCall,
+    /// It said nothing of its own, but the host's code for it panicked: a bug in ipqext.
+    HostPanic,
 }
 
 impl FaultKind {
@@ -33,20 +37,39 @@ impl FaultKind {
             Self::Ungranted => "ungranted",
             Self::Unsupported => "unsupported",
             Self::Restart => "restart",
+            Self::HostCall => "host-call",
+            Self::HostPanic => "host-panic",
         }
     }
 }
 
 /// A failure of an extension. It costs the extension its say over the packets of
 /// the call, and nobody else anything.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {detail}", kind.name())]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}: {}", kind.name(), self.told())]
 pub struct Fault {
     /// Which kind.
     pub kind: FaultKind,
     /// What happened, in words that lead to the cause.
     pub detail: String,
+    /// What it said last before it failed, as a panic's text: log lines, stdout and stderr.
+    pub said: Vec<String>,
+    /// The functions that it was in, the innermost first.
+    pub backtrace: Vec<Frame>,
 }
+
+/// A function that an extension was in when it failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its name as the compiler mangled it, where the module tells names.
+    pub function: Option<String>,
+    /// Where in the module, as the offset in the bytes of the component that the file was
+    /// made into.
+    pub offset: Option<u64>,
+}
+
+/// How many lines of what it said last are told on one line with a fault.
+const LAST_WORDS: usize = 4;
 
 impl Fault {
     /// A fault with its explanation.
@@ -54,7 +77,18 @@ impl Fault {
         Self {
             kind,
             detail: detail.into(),
+            said: Vec::new(),
+            backtrace: Vec::new(),
         }
+    }
+
+    /// What happened and what it said last, on one line.
+    pub fn told(&self) -> String {
+        let last = &self.said[self.said.len().saturating_sub(LAST_WORDS)..];
+        if last.is_empty() {
+            return self.detail.clone();
+        }
+        format!("{}; it said: {}", self.detail, last.join(" | "))
     }
 }
 

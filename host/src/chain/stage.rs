@@ -229,7 +229,7 @@ impl Stage {
             tracing::warn!(
                 extension = &*self.name,
                 kind = fault.kind.name(),
-                error = fault.detail,
+                error = fault.told(),
                 suppressed,
                 "extension failed and starts over; packets of the call go on without it"
             );
@@ -244,7 +244,7 @@ impl Stage {
             self.counters.quarantined.store(true, Ordering::Relaxed);
             tracing::error!(
                 extension = &*self.name,
-                error = fault.detail,
+                error = fault.told(),
                 "extension cannot start again, its packets go on without it until it is reset"
             );
         }

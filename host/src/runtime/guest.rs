@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wasmtime::component::{Func, TypedFunc};
 use wasmtime::error::Context as _;
-use wasmtime::{Store, Trap};
+use wasmtime::{Store, Trap, WasmBacktrace};
 
 use super::bindings::{self, Stateless, StatelessPre};
 use super::clock::Clock;
@@ -13,11 +13,11 @@ use super::crossing::{self, Batch, Said};
 use super::engine::Runtime;
 use super::guest_log::SharedLog;
 use super::host_api::{self, HostState};
-use crate::chain::{Fault, FaultKind, Limits};
+use crate::chain::{Fault, FaultKind, Frame, Limits};
 use crate::packet::{Links, Outcome};
 
-/// How many lines of what a guest said last are told with its fault.
-const LAST_WORDS: usize = 4;
+/// How many of the innermost functions of a guest that failed are told.
+const FRAMES: usize = 32;
 
 /// A store with one instance in it. After a fault it must not be called again.
 pub(super) struct Guest {
@@ -125,13 +125,10 @@ fn begin(store: &mut Store<HostState>, deadline: Duration) {
 fn fault(store: &Store<HostState>, error: &wasmtime::Error) -> Fault {
     let state = store.data();
     let trap = error.downcast_ref::<Trap>();
-    let (kind, mut detail) = match trap {
+    let (kind, detail) = match trap {
         Some(Trap::Interrupt) => {
-            let allowed = state.deadline.allowed().as_millis();
-            (
-                FaultKind::Deadline,
-                format!("over {allowed} ms of CPU time"),
-            )
+            let allowed = state.deadline.allowed();
+            (FaultKind::Deadline, format!("over {allowed:?} of CPU time"))
         }
         _ if state.memory.refused => (
             FaultKind::Memory,
@@ -140,11 +137,22 @@ fn fault(store: &Store<HostState>, error: &wasmtime::Error) -> Fault {
         Some(trap) => (FaultKind::Trap, trap.to_string()),
         None => (FaultKind::Trap, error.root_cause().to_string()),
     };
-    let said = state.log.lock().take();
-    let last = &said[said.len().saturating_sub(LAST_WORDS)..];
-    if !last.is_empty() {
-        detail = format!("{detail}; it said: {}", last.join(" | "));
-    }
     tracing::debug!(error = ?error, "fault");
-    Fault::new(kind, detail)
+    Fault {
+        said: state.log.lock().take(),
+        backtrace: backtrace(error),
+        ..Fault::new(kind, detail)
+    }
+}
+
+/// The functions that the guest was in. Their places in its source are looked up later,
+/// and not by the worker.
+fn backtrace(error: &wasmtime::Error) -> Vec<Frame> {
+    let trace = error.downcast_ref::<WasmBacktrace>();
+    let frames = trace.map_or(&[][..], WasmBacktrace::frames).iter();
+    let frames = frames.take(FRAMES).map(|frame| Frame {
+        function: frame.func_name().map(str::to_owned),
+        offset: frame.module_offset().map(|offset| offset as u64),
+    });
+    frames.collect()
 }

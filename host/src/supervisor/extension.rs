@@ -1,10 +1,11 @@
 //! One added extension, as the supervisor keeps it.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::chain::{Lifecycle, Stage, StageId, Terms};
+use crate::chain::{FaultReport, Lifecycle, Stage, StageId, Terms};
 use crate::event::{CommandError, Counts, ExtensionReport, GrantChange, State};
 use crate::packet::Needs;
 use crate::runtime::Compiled;
@@ -34,6 +35,8 @@ pub(super) struct Extension {
     pub(super) generation: u64,
     /// By worker: its stage, while it is not in that worker's chain.
     pub(super) idle: Vec<Option<Stage>>,
+    /// Its last faults, the latest last.
+    pub(super) faults: VecDeque<FaultReport>,
     /// By worker.
     counters: Vec<Arc<StageCounters>>,
 }
@@ -63,6 +66,7 @@ impl Extension {
             life: Life::Added,
             generation: 0,
             idle,
+            faults: VecDeque::new(),
             counters,
         }
     }
