@@ -17,3 +17,21 @@ wit_bindgen::generate!({
     export_macro_name: "export_component",
     default_bindings_module: "ipqext_sdk::bindings",
 });
+
+/// The interface of those whose state can be carried over, which stands beside the
+/// other one in what such an extension exports.
+pub mod state {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package ipqext:sdk;
+
+            world state {
+                export ipqext:packet/state@0.1.0;
+            }
+        ",
+        pub_export_macro: true,
+        export_macro_name: "export_state",
+        default_bindings_module: "ipqext_sdk::bindings::state",
+    });
+}

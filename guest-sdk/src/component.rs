@@ -7,10 +7,12 @@ use std::thread::LocalKey;
 
 use crate::bindings::exports::ipqext::packet::extension::Guest;
 use crate::bindings::ipqext::packet::{host, types as wit};
+use crate::bindings::state::exports::ipqext::packet::state;
 use crate::extension::{Context, Extension};
 use crate::link::{Link, LinkTable};
 use crate::log;
 use crate::packet::Packet;
+use crate::stateful::Stateful;
 use crate::verdict::Verdict;
 
 /// An extension that has been initialised, and what the SDK keeps beside it.
@@ -159,6 +161,18 @@ impl<E: Exported> Guest for Component<E> {
 
     fn proc(batch: wit::Batch) -> wit::Outcome {
         with_instance::<E, _>("proc", |instance| instance.proc(&batch))
+    }
+}
+
+impl<E: Exported + Stateful> state::Guest for Component<E> {
+    fn save() -> Result<Vec<u8>, String> {
+        with_instance::<E, _>("save", |instance| instance.extension.save())
+    }
+
+    fn restore(version: String, parts: Vec<Vec<u8>>) -> Result<(), String> {
+        with_instance::<E, _>("restore", |instance| {
+            instance.extension.restore(&version, parts)
+        })
     }
 }
 

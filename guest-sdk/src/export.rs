@@ -10,9 +10,28 @@
 /// | the version | `version` of the package |
 /// | the summary | `description` of the package, on one line |
 ///
+/// With `stateful` behind the type it exports its [`Stateful`](crate::Stateful) too:
+/// `export!(Counter, stateful)`.
+///
 /// In a native build it exports nothing: there the type is for tests.
 #[macro_export]
 macro_rules! export {
+    ($extension:ty, stateful) => {
+        $crate::export!($extension);
+        const _: () = {
+            #[cfg(target_family = "wasm")]
+            type Exported = $crate::component::Component<$extension>;
+            #[cfg(target_family = "wasm")]
+            $crate::bindings::state::export_state! {
+                Exported with_types_in $crate::bindings::state
+            }
+
+            #[cfg(not(target_family = "wasm"))]
+            const fn stand_for_the_exports<E: $crate::Stateful>() {}
+            #[cfg(not(target_family = "wasm"))]
+            stand_for_the_exports::<$extension>();
+        };
+    };
     ($extension:ty) => {
         const _: () = {
             ::std::thread_local! {

@@ -21,7 +21,7 @@ use crate::verdict::Verdict;
 ///
 /// A panic, endless loop or breach of [`NEEDS`](Self::NEEDS) in any of them is a
 /// fault: the host throws the instance away and makes a new one, whose state starts
-/// from nothing.
+/// from nothing, or from what was last saved if it is [`Stateful`](crate::Stateful).
 pub trait Extension: Default + 'static {
     /// What it needs, and is held to.
     const NEEDS: Needs = Needs::headers();

@@ -53,6 +53,7 @@
 //! | declare what the extension does | [`Needs`] |
 //! | take parameters from the operator | [`Params`] |
 //! | write to the host's log | [`log`] |
+//! | keep state over a fault | [`Stateful`] |
 //! | test it without a host | `ipqext_sdk::test` |
 //!
 //! # Change packets
@@ -94,7 +95,8 @@
 //! # What to keep in mind
 //!
 //! - Anything beyond the declared [`Needs`] is a fault. A panic is a fault too.
-//!   The host then replaces the instance, and its state is gone.
+//!   The host then replaces the instance, and its state is gone, or as it was last
+//!   saved if the extension is [`Stateful`].
 //! - One instance runs per worker of the host, so state is not shared by all
 //!   packets, but by those of one worker.
 //! - Time is [`Packet::now_ns`] and chance is [`Context::seed`], so that a replay
@@ -114,6 +116,7 @@ mod needs;
 mod packet;
 mod params;
 mod setters;
+mod stateful;
 mod value;
 mod verdict;
 
@@ -129,13 +132,14 @@ pub use needs::{Edits, Needs, OnFault};
 pub use packet::{HardwareAddress, Hook, Packet, PacketFlags};
 pub use params::Params;
 pub use setters::tcp_flags;
+pub use stateful::Stateful;
 pub use value::Value;
 pub use verdict::{Verdict, Verdicts};
 
 /// What nearly every extension uses: `use ipqext_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Context, Edits, Extension, Needs, OnFault, Packet, Params, Verdict, Verdicts, export,
-        log_debug, log_error, log_info, log_trace, log_warn,
+        Context, Edits, Extension, Needs, OnFault, Packet, Params, Stateful, Verdict, Verdicts,
+        export, log_debug, log_error, log_info, log_trace, log_warn,
     };
 }

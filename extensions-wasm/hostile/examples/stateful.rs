@@ -1,10 +1,13 @@
 //! Passes every packet, and can save its state: written from the contract alone,
-//! without the SDK, as an author in another language would.
+//! without the SDK, as an author in another language would. Its parameter says which
+//! misdeed its `save` and `restore` are.
 
 #![allow(
     missing_docs,
     reason = "the bindings are generated from wit/packet.wit, which documents them"
 )]
+
+use std::sync::Mutex;
 
 wit_bindgen::generate!({ path: "../../wit", world: "stateful" });
 
@@ -13,6 +16,9 @@ use exports::ipqext::packet::extension::{
 };
 use exports::ipqext::packet::state::Guest as State;
 use ipqext::packet::types::{Edits, Needs, OnFault, Verdicts};
+
+/// The parameters: which misdeed.
+static MISDEED: Mutex<String> = Mutex::new(String::new());
 
 struct Stateful;
 
@@ -32,7 +38,8 @@ impl Extension for Stateful {
         }
     }
 
-    fn init(_context: Context) -> Result<(), String> {
+    fn init(context: Context) -> Result<(), String> {
+        *MISDEED.lock().map_err(|error| error.to_string())? = context.params;
         Ok(())
     }
 
@@ -71,11 +78,36 @@ impl Extension for Stateful {
 
 impl State for Stateful {
     fn save() -> Result<Vec<u8>, String> {
-        Ok(Vec::new())
+        commit("save");
+        let (start, length): (usize, usize) = match &*misdeed() {
+            "beyond" => (0x7fff_0000, 4096),
+            "long" => (1, 0x7fff_ffff),
+            _ => return Ok(Vec::new()),
+        };
+        // SAFETY: none. The vector goes to the host as it is, which has to see through it.
+        Ok(unsafe { Vec::from_raw_parts(start as *mut u8, length, length) })
     }
 
     fn restore(_version: String, _parts: Vec<Vec<u8>>) -> Result<(), String> {
+        commit("restore");
         Ok(())
+    }
+}
+
+fn misdeed() -> String {
+    MISDEED
+        .lock()
+        .map(|misdeed| misdeed.clone())
+        .unwrap_or_default()
+}
+
+fn commit(function: &str) {
+    match &*misdeed() {
+        "panics" => panic!("{function} is too much"),
+        "loops" => loop {
+            std::hint::black_box(());
+        },
+        _ => {}
     }
 }
 

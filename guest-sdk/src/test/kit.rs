@@ -11,6 +11,7 @@ use crate::component::Instance;
 use crate::extension::{Context, Extension};
 use crate::link::Link;
 use crate::needs::{Edits, Needs};
+use crate::stateful::Stateful;
 use crate::verdict::{Verdict, Verdicts};
 
 /// No batch of the host is larger.
@@ -18,6 +19,9 @@ const LARGEST_BATCH: usize = 64;
 
 /// 2023-11-14 22:13:20 UTC: a time that looks like one.
 const START_NS: u64 = 1_700_000_000_000_000_000;
+
+/// The host takes no longer state, unless the operator allows it.
+const STATE_BYTES_MAX: usize = 1 << 20;
 
 /// What the host treats as faults, though they are in the contract.
 const FAULTS_OF_HOST_0_1: Verdicts = Verdicts::HOLD;
@@ -72,18 +76,22 @@ impl<E: Extension> Kit<E> {
     ///
     /// The text with which its `init` or `start` refused.
     pub fn with_context(context: &Context) -> Result<Self, String> {
+        let mut kit = Self::initialised(context)?;
+        kit.start()?;
+        Ok(kit)
+    }
+
+    fn initialised(context: &Context) -> Result<Self, String> {
         let links = Rc::new(RefCell::new(Vec::new()));
         let source = Rc::clone(&links);
-        let mut kit = Kit {
+        Ok(Kit {
             instance: Instance::init(context, move || source.borrow().clone())?,
             links,
             links_version: 0,
             next_id: 1,
             now_ns: START_NS,
             is_started: false,
-        };
-        kit.start()?;
-        Ok(kit)
+        })
     }
 
     /// Hands over one packet and gives the verdict.
@@ -271,6 +279,47 @@ impl<E: Extension> Kit<E> {
         links.retain(|known| known.index != link.index);
         links.push(link.clone());
         self.links_version += 1;
+    }
+}
+
+/// Of extensions whose state can be carried over.
+impl<E: Stateful> Kit<E> {
+    /// Adds the extension with these parameters, hands over what instances of that
+    /// version saved, and starts it: what the host does after a fault.
+    ///
+    /// # Errors
+    ///
+    /// The text with which its `init`, `restore` or `start` refused. The host would go on
+    /// without the state if it was `restore`.
+    pub fn restored(
+        params: &str,
+        version: &str,
+        parts: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<Self, String> {
+        let mut kit = Self::initialised(&Context::new(params))?;
+        let parts = parts.into_iter().collect();
+        kit.instance.extension.restore(version, parts)?;
+        kit.start()?;
+        Ok(kit)
+    }
+
+    /// The extension's state.
+    ///
+    /// # Errors
+    ///
+    /// The text with which it refused.
+    ///
+    /// # Panics
+    ///
+    /// If it is longer than the host takes by default, 1 MiB.
+    pub fn save(&self) -> Result<Vec<u8>, String> {
+        let saved = self.instance.extension.save()?;
+        assert!(
+            saved.len() <= STATE_BYTES_MAX,
+            "refused by the host: the state has {} bytes, and may have {STATE_BYTES_MAX}",
+            saved.len()
+        );
+        Ok(saved)
     }
 }
 
