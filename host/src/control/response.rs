@@ -90,9 +90,10 @@ fn invalid(error: &CompileError) -> &'static str {
         CompileError::Componentize(ComponentizeError::Malformed(_)) => "damaged",
         CompileError::Componentize(ComponentizeError::NoWorld) => "no-extension",
         CompileError::Componentize(ComponentizeError::OtherVersion { .. }) => "other-version",
-        CompileError::Componentize(ComponentizeError::Encode(_)) | CompileError::Link(_) => {
-            "does-not-fit"
-        }
+        CompileError::Componentize(
+            ComponentizeError::Encode(_) | ComponentizeError::HalfState { .. },
+        )
+        | CompileError::Link(_) => "does-not-fit",
         CompileError::Compile(_) => "does-not-compile",
         CompileError::Describe(_) | CompileError::BadName(_) => "no-description",
     }

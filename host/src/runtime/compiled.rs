@@ -13,6 +13,7 @@ use super::engine::Runtime;
 use super::guest::Guest;
 use super::guest_log::SharedLog;
 use super::host_api::HostState;
+use super::state;
 use crate::chain::{Fault, Limits};
 use crate::packet::{Links, Needs};
 use crate::telemetry::LogLevel;
@@ -99,6 +100,7 @@ impl Runtime {
             Some(component) => component,
             None => self.compile_anew(wasm, &hash)?,
         };
+        state::check(&component).map_err(CompileError::Link)?;
         let pre = self.linker.instantiate_pre(&component);
         let pre = pre
             .and_then(StatelessPre::new)

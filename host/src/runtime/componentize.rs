@@ -49,6 +49,15 @@ pub enum ComponentizeError {
         /// The version that the file has.
         found: String,
     },
+    /// It has one of the two functions of `state`.
+    #[error(
+        "it exports {PACKAGE}/{STATE_INTERFACE} without `{missing}`; \
+         export both `save` and `restore`, or neither"
+    )]
+    HalfState {
+        /// The function that it lacks.
+        missing: &'static str,
+    },
     /// Its contract is of our name and version, but not ours.
     #[error("it cannot be made into a component: {0}")]
     Encode(String),
@@ -73,12 +82,21 @@ pub(super) fn componentize(wasm: &[u8]) -> Result<Cow<'_, [u8]>, ComponentizeErr
     check_version(&exports)?;
     match encoding {
         Encoding::Component => Ok(Cow::Borrowed(wasm)),
-        Encoding::Module => {
-            let state = format!("{PACKAGE}/{STATE_INTERFACE}@");
-            let stateful = exports.iter().any(|name| name.starts_with(&state));
-            let world = if stateful { "stateful" } else { "stateless" };
-            encode(&with_our_world(wasm, world)?).map(Cow::Owned)
-        }
+        Encoding::Module => encode(&with_our_world(wasm, world(&exports)?)?).map(Cow::Owned),
+    }
+}
+
+/// The world of a module that exports these: with `state` or without.
+fn world(exports: &[String]) -> Result<&'static str, ComponentizeError> {
+    let has = |function: &str| {
+        let name = format!("{PACKAGE}/{STATE_INTERFACE}@{API_VERSION}#{function}");
+        exports.contains(&name)
+    };
+    match (has("save"), has("restore")) {
+        (true, true) => Ok("stateful"),
+        (false, false) => Ok("stateless"),
+        (true, false) => Err(ComponentizeError::HalfState { missing: "restore" }),
+        (false, true) => Err(ComponentizeError::HalfState { missing: "save" }),
     }
 }
 
@@ -156,21 +174,28 @@ fn exports(wasm: &[u8]) -> Result<(Encoding, Vec<String>), ComponentizeError> {
     Ok((encoding, names))
 }
 
+/// Holds the versions of our interfaces that are exported against ours: an extension
+/// exports `extension`, and may export `state`.
+fn check_version(exports: &[String]) -> Result<(), ComponentizeError> {
+    let extension = version_of(INTERFACE, exports).ok_or(ComponentizeError::NoWorld)?;
+    for found in [Some(extension), version_of(STATE_INTERFACE, exports)] {
+        if let Some(found) = found.filter(|&found| found != API_VERSION) {
+            return Err(ComponentizeError::OtherVersion {
+                found: found.chars().filter(|c| !c.is_control()).take(40).collect(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Finds the version in an export as `ipqext:packet/extension@0.1.0`, behind which
 /// a module has `#` and the function's name.
-fn check_version(exports: &[String]) -> Result<(), ComponentizeError> {
-    let interface = format!("{PACKAGE}/{INTERFACE}@");
-    let found = exports.iter().find_map(|name| {
+fn version_of<'a>(interface: &str, exports: &'a [String]) -> Option<&'a str> {
+    let interface = format!("{PACKAGE}/{interface}@");
+    exports.iter().find_map(|name| {
         let rest = name.strip_prefix(&interface)?;
         Some(rest.split_once('#').map_or(rest, |(version, _)| version))
-    });
-    match found {
-        None => Err(ComponentizeError::NoWorld),
-        Some(API_VERSION) => Ok(()),
-        Some(other) => Err(ComponentizeError::OtherVersion {
-            found: other.chars().filter(|c| !c.is_control()).take(40).collect(),
-        }),
-    }
+    })
 }
 
 #[cfg(test)]

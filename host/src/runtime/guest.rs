@@ -13,11 +13,15 @@ use super::crossing::{self, Batch, Said};
 use super::engine::Runtime;
 use super::guest_log::SharedLog;
 use super::host_api::{self, HostState};
+use super::state::State;
 use crate::chain::{Fault, FaultKind, Frame, Limits};
 use crate::packet::{Links, Outcome};
 
 /// How many of the innermost functions of a guest that failed are told.
 const FRAMES: usize = 32;
+
+/// What is said of an extension that exports no `state`.
+const NO_STATE: &str = "it exports no ipqext:packet/state, so its state ends with its instance";
 
 /// A store with one instance in it. After a fault it must not be called again.
 pub(super) struct Guest {
@@ -26,6 +30,8 @@ pub(super) struct Guest {
     bindings: Stateless,
     /// The export `proc`, which is not called through the bindings.
     proc: Func,
+    /// What not every extension exports.
+    state: Option<State>,
 }
 
 impl Guest {
@@ -41,14 +47,15 @@ impl Guest {
         let mut store = host_api::store(&runtime.engine, log, links, limits);
         begin(&mut store, deadline);
         let running = runtime.clock.run();
-        let instantiated = instantiate(&mut store, pre);
+        let instantiated = instantiate(&mut store, pre, limits);
         drop(running);
         match instantiated {
-            Ok((bindings, proc)) => Ok(Self {
+            Ok((bindings, proc, state)) => Ok(Self {
                 clock: runtime.clock.clone(),
                 store,
                 bindings,
                 proc,
+                state,
             }),
             Err(error) => Err(fault(&store, &error)),
         }
@@ -96,11 +103,49 @@ impl Guest {
     }
 }
 
-/// Instantiates, and finds the function that is called for each batch.
+/// Whether an extension did as it was asked, or the text with which it refused.
+type Answer<T> = Result<T, String>;
+
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "called once faults are recovered from")
+)]
+impl Guest {
+    /// Whether its state can be carried over to another instance.
+    pub(super) fn has_state(&self) -> bool {
+        self.state.is_some()
+    }
+
+    /// Asks for its state, with so much CPU time. It may refuse, and is refused more
+    /// than its limit; so is one that has none to carry over.
+    pub(super) fn save(&mut self, deadline: Duration) -> Result<Answer<Vec<u8>>, Fault> {
+        let Some(state) = self.state else {
+            return Ok(Err(NO_STATE.to_owned()));
+        };
+        self.call(deadline, |_, store| state.save(store))
+    }
+
+    /// Hands over, after `init` and before `start`, what another instance of that
+    /// version saved, with so much CPU time.
+    pub(super) fn restore(
+        &mut self,
+        deadline: Duration,
+        version: &str,
+        parts: &[Vec<u8>],
+    ) -> Result<Answer<()>, Fault> {
+        let Some(state) = self.state else {
+            return Ok(Err(NO_STATE.to_owned()));
+        };
+        self.call(deadline, |_, store| state.restore(store, version, parts))
+    }
+}
+
+/// Instantiates, and finds the functions that are not called through the bindings.
 fn instantiate(
     store: &mut Store<HostState>,
     pre: &StatelessPre<HostState>,
-) -> wasmtime::Result<(Stateless, Func)> {
+    limits: &Limits,
+) -> wasmtime::Result<(Stateless, Func, Option<State>)> {
     let instance = pre.instance_pre().instantiate(&mut *store)?;
     let bindings = Stateless::new(&mut *store, &instance)?;
     let interface = instance.get_export_index(&mut *store, None, bindings::EXTENSION);
@@ -108,7 +153,8 @@ fn instantiate(
     let proc = proc.and_then(|proc| instance.get_func(&mut *store, proc));
     let proc = proc.context("it does not export proc")?;
     proc.typed::<(Batch<'_>,), (Said,)>(&*store)?;
-    Ok((bindings, proc))
+    let state = State::find(store, &instance, limits)?;
+    Ok((bindings, proc, state))
 }
 
 fn begin(store: &mut Store<HostState>, deadline: Duration) {
