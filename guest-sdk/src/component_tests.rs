@@ -1,4 +1,4 @@
-use super::{Component, Guest, Instance, Manifest, wit};
+use super::{Component, Guest, Instance, Manifest, state, wit};
 use crate::prelude::*;
 
 /// Does with a packet what its first byte says, and counts.
@@ -58,7 +58,23 @@ impl Extension for Told {
     }
 }
 
-crate::export!(Told);
+impl Stateful for Told {
+    fn save(&self) -> Result<Vec<u8>, String> {
+        let seen = u8::try_from(self.seen);
+        Ok(vec![seen.map_err(|_| "too many to save")?])
+    }
+
+    fn restore(&mut self, version: &str, parts: Vec<Vec<u8>>) -> Result<(), String> {
+        if version != env!("CARGO_PKG_VERSION") {
+            return Err(format!("cannot read what {version} saved"));
+        }
+        let seen = parts.concat();
+        self.seen = seen.into_iter().map(u32::from).sum();
+        Ok(())
+    }
+}
+
+crate::export!(Told, stateful);
 
 fn batch(orders: &[u8]) -> wit::Batch {
     let packets = (0u32..)
@@ -161,6 +177,34 @@ fn the_life_of_an_exported_extension() {
     assert_eq!(Exported::stop(), Err("busy".to_owned()));
     assert_eq!(Exported::info().as_deref(), Some("0 seen, started: false"));
     assert_eq!(Exported::fini(), Err("fini after 0".to_owned()));
+}
+
+#[test]
+fn the_state_of_an_exported_extension_is_carried_over() {
+    type Exported = Component<Told>;
+    let version = || env!("CARGO_PKG_VERSION").to_owned();
+    let save = <Exported as state::Guest>::save;
+    let restore = <Exported as state::Guest>::restore;
+    assert_eq!(Exported::init(context("seen=40")), Ok(()));
+    Exported::proc(batch(b".."));
+    assert_eq!(save(), Ok(vec![42]));
+    assert_eq!(Exported::init(context("")), Ok(()));
+    assert_eq!(restore(version(), vec![vec![42], vec![], vec![1]]), Ok(()));
+    assert_eq!(Exported::info().as_deref(), Some("43 seen, started: false"));
+    assert_eq!(restore(version(), Vec::new()), Ok(()));
+    assert_eq!(save(), Ok(vec![0]));
+    assert_eq!(
+        restore("0.0.1".to_owned(), Vec::new()),
+        Err("cannot read what 0.0.1 saved".to_owned())
+    );
+    assert_eq!(Exported::init(context("seen=256")), Ok(()));
+    assert_eq!(save(), Err("too many to save".to_owned()));
+}
+
+#[test]
+#[should_panic(expected = "the host called `restore` of an extension that is not initialised")]
+fn restore_before_init_is_a_clear_panic() {
+    let _ = <Component<Told> as state::Guest>::restore(String::new(), Vec::new());
 }
 
 #[test]

@@ -78,6 +78,26 @@ impl Extension for Probe {
     }
 }
 
+impl Stateful for Probe {
+    fn save(&self) -> Result<Vec<u8>, String> {
+        self.refuse("save")?;
+        if self.refuses == "brevity" {
+            return Ok(vec![0; (1 << 20) + 1]);
+        }
+        Ok(self.seen.join("\n").into_bytes())
+    }
+
+    fn restore(&mut self, version: &str, parts: Vec<Vec<u8>>) -> Result<(), String> {
+        self.refuse("restore")?;
+        self.seen.push(format!("from {version}"));
+        for part in parts {
+            let lines = String::from_utf8(part).map_err(|error| error.to_string())?;
+            self.seen.extend(lines.lines().map(str::to_owned));
+        }
+        Ok(())
+    }
+}
+
 impl Probe {
     fn refuse(&self, function: &str) -> Result<(), String> {
         if self.refuses == function {
@@ -190,6 +210,42 @@ fn it_can_be_stopped_and_started_again() {
     assert_eq!(kit.info(), None);
     assert_eq!(kit.help().as_deref(), Some("help"));
     assert_eq!(kit.needs(), Probe::NEEDS);
+}
+
+#[test]
+fn state_is_saved_and_restored_into_a_fresh_one() {
+    let mut first = kit("");
+    first.decide_batch([packet(), packet()]);
+    let saved = first.save().unwrap();
+    let seen = first.extension().seen.clone();
+    let mut next = Kit::<Probe>::restored("verdict=drop", "1.0.0", [saved]).unwrap();
+    let expected = [vec!["from 1.0.0".to_owned()], seen].concat();
+    assert_eq!(next.extension().seen, expected);
+    assert_eq!(
+        next.proc(packet()),
+        Verdict::Drop,
+        "it is started, with its parameters"
+    );
+    let empty = Kit::<Probe>::restored("", "1.0.0", []).unwrap();
+    assert_eq!(empty.save(), Ok(b"from 1.0.0".to_vec()));
+}
+
+#[test]
+fn refusals_of_state_come_through() {
+    assert_eq!(kit("refuses=save").save(), Err("save refused".to_owned()));
+    for step in ["init", "restore", "start"] {
+        let params = format!("refuses={step}");
+        let refused = Kit::<Probe>::restored(&params, "1.0.0", []).err();
+        assert_eq!(refused, Some(format!("{step} refused")));
+    }
+    // Without a state to restore it is not asked.
+    assert!(Kit::<Probe>::with_params("refuses=restore").is_ok());
+}
+
+#[test]
+#[should_panic(expected = "refused by the host: the state has 1048577 bytes")]
+fn a_state_that_the_host_would_not_take_fails_the_test() {
+    let _ = kit("refuses=brevity").save();
 }
 
 #[test]

@@ -238,4 +238,32 @@ mod tests {
         }
         assert!(check_version(&["ipqext:packet/extension@0.1.0#proc".to_owned()]).is_ok());
     }
+
+    #[test]
+    fn a_module_with_both_functions_of_state_gets_the_world_that_has_it() {
+        let named = |functions: &[&str]| {
+            let name = |function| format!("ipqext:packet/state@0.1.0#{function}");
+            let mut exports: Vec<String> = functions.iter().map(name).collect();
+            exports.push("ipqext:packet/extension@0.1.0#proc".to_owned());
+            exports.push("cabi_post_ipqext:packet/state@0.1.0#save".to_owned());
+            world(&exports).map_err(|error| error.to_string())
+        };
+        assert_eq!(named(&["save", "restore"]), Ok("stateful"));
+        assert_eq!(named(&[]), Ok("stateless"));
+        for (half, missing) in [("save", "`restore`"), ("restore", "`save`")] {
+            let error = named(&[half]).unwrap_err();
+            assert!(
+                error.contains("without") && error.contains(missing),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_version_of_state_counts_too() {
+        let extension = "ipqext:packet/extension@0.1.0".to_owned();
+        let state = "ipqext:packet/state@0.3.0".to_owned();
+        let error = check_version(&[extension, state]).unwrap_err();
+        assert!(error.to_string().contains("0.3.0"), "{error}");
+    }
 }
