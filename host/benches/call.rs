@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ipqext_host::chain::{Filter, Lifecycle, Limits, View};
@@ -36,7 +37,7 @@ fn calls(criterion: &mut Criterion) {
             group.bench_function(id, |bencher| {
                 bencher.iter(|| {
                     outcome.clear();
-                    instance.proc(&view, &mut outcome)
+                    instance.proc(&view, Duration::from_millis(2), &mut outcome)
                 });
             });
         }

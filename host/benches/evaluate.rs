@@ -3,10 +3,11 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ipqext_host::chain::{
-    Chain, Fault, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, Terms, View,
+    Chain, Fault, Filter, Lifecycle, LifecycleError, Place, Recovered, Stage, StageId, Terms, View,
 };
 use ipqext_host::packet::{Batch, Edits, Fallback, Group, Links, Needs, Outcome, Verdicts};
 
@@ -21,12 +22,12 @@ const SNAP_LENGTH: u32 = 128;
 struct Passes;
 
 impl Filter for Passes {
-    fn proc(&mut self, _: &View<'_>, _: &mut Outcome) -> Result<(), Fault> {
+    fn proc(&mut self, _: &View<'_>, _: Duration, _: &mut Outcome) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn recover(&mut self, _: bool) -> Result<(), Fault> {
-        Ok(())
+    fn recover(&mut self, _: bool, _: Option<Duration>) -> Result<Recovered, Fault> {
+        Ok(Recovered::Whole)
     }
 
     fn lifecycle(&mut self, _: Lifecycle) -> Result<Option<String>, LifecycleError> {

@@ -2,28 +2,38 @@
 //! packet.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use self::stage::{Scratch, Visit};
 use crate::packet::{Batch, FlowBits, Links, MarkRules, Needs, Outcome, Packet, Settlement};
 
+mod ask;
 mod bounds;
+mod budget;
 mod fault;
+mod guarded;
 mod journal;
 mod limits;
+mod meter;
 mod policy;
+mod replay;
 mod report;
 mod rules;
 mod selection;
+mod share;
 mod stage;
+mod standing;
 mod terms;
 
 pub use bounds::OutOfBounds;
+pub use budget::{Budget, TICK, cpu_time};
 pub use fault::{Fault, FaultKind, Frame, Lifecycle, LifecycleError};
 pub use journal::{Journal, Note, Saying};
 pub use limits::{Limits, LimitsChange, Share};
 pub use policy::{Policy, PolicyChange, Quarantine, QuarantineChange};
 pub use report::{Culprit, FaultReport};
-pub use stage::Stage;
+pub use share::CpuUse;
+pub use stage::{Reporter, Stage};
 pub use terms::Terms;
 
 /// The packets that one extension is given, in order of arrival.
@@ -41,19 +51,25 @@ pub struct View<'a> {
 /// What stands in a chain: a sandboxed extension, or anything else that decides
 /// packets.
 pub trait Filter: Send {
-    /// Decides packets: `outcome`, empty at first, gets a decision for each packet that
-    /// does not plainly pass, and edits.
+    /// Decides packets, with so much CPU time: `outcome`, empty at first, gets a decision for
+    /// each packet that does not plainly pass, and edits.
     ///
     /// # Errors
     /// It failed, and has to [`recover`](Self::recover) before the next call.
-    fn proc(&mut self, view: &View<'_>, outcome: &mut Outcome) -> Result<(), Fault>;
+    fn proc(
+        &mut self,
+        view: &View<'_>,
+        allowed: Duration,
+        outcome: &mut Outcome,
+    ) -> Result<(), Fault>;
 
-    /// Throws its state away after a fault and starts over: initialised, and
-    /// `started` or not.
+    /// Starts over after a fault: initialised, with the state that it saved last, and
+    /// `started` or not. It takes no more than the CPU time that is allowed, if any is: it
+    /// may have to be asked again.
     ///
     /// # Errors
     /// It cannot start over, and must not be called again, except to recover.
-    fn recover(&mut self, started: bool) -> Result<(), Fault>;
+    fn recover(&mut self, started: bool, allowed: Option<Duration>) -> Result<Recovered, Fault>;
 
     /// Makes a lifecycle call.
     ///
@@ -61,7 +77,33 @@ pub trait Filter: Send {
     /// The extension refused, or failed; after a failure it has to
     /// [`recover`](Self::recover).
     fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError>;
+
+    /// Holds it to other limits from now on.
+    fn set_limits(&mut self, _limits: &Limits) {}
+
+    /// Between two batches, while nobody waits for it: it may do what is due, as to save its
+    /// state.
+    ///
+    /// # Errors
+    /// As of `proc`.
+    fn rest(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
 }
+
+/// How a filter started over.
+#[derive(Debug)]
+pub enum Recovered {
+    /// With the state that it saved last, if it has any.
+    Whole,
+    /// It would not take up its state, and so began anew.
+    Anew(Fault),
+    /// Not yet: there is not the time for it now. Ask again with the next packets.
+    NotYet,
+}
+
+/// The CPU time that all extensions together should take for one batch.
+const BATCH_BUDGET: Duration = Duration::from_millis(10);
 
 /// Names an added extension over all generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,11 +152,15 @@ impl Chain {
     pub fn evaluate(&mut self, batch: &mut Batch, links: &Arc<Links>) {
         self.journal.begin();
         self.scratch.forget();
+        let mut budget = BatchBudget::begin();
         if let Some(bits) = self.marks.flows {
             let_by(batch, bits);
         }
         for (place, stage) in self.stages.iter_mut().enumerate() {
+            let (now, left) = budget.look(place > 0);
             stage.visit(&mut Visit {
+                now,
+                left,
                 batch,
                 links,
                 scratch: &mut self.scratch,
@@ -123,6 +169,13 @@ impl Chain {
                 mark_mask: self.marks.of_extensions(),
                 flows: self.marks.flows,
             });
+        }
+    }
+
+    /// Between two batches, while nobody waits: extensions may do what is due.
+    pub fn rest(&mut self) {
+        for stage in &mut self.stages {
+            stage.rest();
         }
     }
 
@@ -165,7 +218,7 @@ impl Chain {
     /// Has all stages start over.
     pub fn renew(&mut self) {
         for stage in &mut self.stages {
-            stage.renew();
+            stage.restart();
         }
     }
 
@@ -183,6 +236,43 @@ impl Chain {
     /// Hands back all stages, in order.
     pub fn into_stages(self) -> Vec<Stage> {
         self.stages
+    }
+}
+
+/// What is left of a batch's CPU time.
+struct BatchBudget {
+    now: Instant,
+    began: Instant,
+    /// The CPU time at which it is spent. Its clock is asked only once the batch has taken
+    /// some time: it costs more than a small batch.
+    ends: Option<Duration>,
+}
+
+impl BatchBudget {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self {
+            now,
+            began: now,
+            ends: None,
+        }
+    }
+
+    /// What time it is, where some may have passed since the last look, and what is left.
+    fn look(&mut self, later: bool) -> (Instant, Duration) {
+        if later {
+            self.now = Instant::now();
+        }
+        let passed = self.now - self.began;
+        if passed < TICK {
+            return (self.now, BATCH_BUDGET);
+        }
+        let used = cpu_time();
+        // It cannot have used more than there was.
+        let ends = self
+            .ends
+            .get_or_insert((used + BATCH_BUDGET).saturating_sub(passed));
+        (self.now, ends.saturating_sub(used))
     }
 }
 

@@ -166,7 +166,8 @@ pub enum State {
     Started,
     /// Got packets before.
     Stopped,
-    /// Started, but not called: it could not start again after a fault.
+    /// Started, but not called for some time: it failed too often, or could not start
+    /// again.
     Quarantined,
 }
 
@@ -220,10 +221,17 @@ pub struct Counts {
     pub queued: u64,
     /// Packets whose bytes it changed.
     pub edited: u64,
+    /// Of those given to it, the ones that it did not decide because it failed.
+    pub failed: u64,
     /// Packets of its group that were not given to it.
     pub skipped: u64,
+    /// Of those, the ones because its share of CPU time was used up, or a queue was about
+    /// to overflow.
+    pub overloaded: u64,
     /// How often it failed.
     pub faults: u64,
+    /// The CPU time that it used.
+    pub cpu: Duration,
 }
 
 /// The daemon.

@@ -12,6 +12,7 @@ mod guest;
 mod guest_log;
 mod host_api;
 mod instance;
+mod nursery;
 mod state;
 mod wasi;
 

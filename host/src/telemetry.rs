@@ -49,12 +49,19 @@ pub struct StageCounters {
     pub queued: Counter,
     /// Packets whose bytes it changed.
     pub edited: Counter,
+    /// Of the packets it was given, those that it did not decide because it failed.
+    pub failed: Counter,
     /// Packets of its group that it was not given: they were cut shorter than it
-    /// needs, or it is quarantined.
+    /// needs, it is quarantined or not there yet, or it is overloaded.
     pub skipped: Counter,
+    /// Of those, the ones because its share of CPU time was used up, or the queue was about
+    /// to overflow.
+    pub overloaded: Counter,
     /// How often it failed.
     pub faults: Counter,
-    /// It failed in a way that it could not be started again after.
+    /// The CPU time that it used, in nanoseconds.
+    pub cpu_ns: Counter,
+    /// It failed too often, or could not be started again.
     pub quarantined: AtomicBool,
 }
 
@@ -99,6 +106,11 @@ impl RateLimit {
             passed: 0,
             suppressed: 0,
         }
+    }
+
+    /// Sets how many events pass in each period.
+    pub fn set(&mut self, per_period: u32) {
+        self.per_period = per_period;
     }
 
     /// Whether this event may pass; if so, how many were suppressed since the

@@ -192,6 +192,7 @@ impl Worker {
                 self.desk.tell(&mut self.source, &self.batch);
             }
             evaluated.map_err(|panic| WorkerError::Panic(panic_text(&*panic)))?;
+            self.desk.rest();
         }
         Ok(received)
     }

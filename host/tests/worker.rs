@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Waker;
+use std::time::Duration;
 
 use ipqext_host::chain::{
-    Fault, FaultKind, Filter, Lifecycle, LifecycleError, Place, Stage, StageId, Terms, View,
+    Fault, FaultKind, Filter, Lifecycle, LifecycleError, Place, Recovered, Stage, StageId, Terms,
+    View,
 };
 use ipqext_host::packet::{
     Batch, Decision, Grant, MarkChange, Needs, Outcome, Settlement, Verdict, Verdicts,
@@ -114,44 +116,91 @@ fn a_lifecycle_call_reaches_the_started_extension_only() {
     bench.join(3).1.unwrap();
 }
 
-/// A panic in our own code: the worker ends with an error, and the packets of the
-/// batch are accepted as they came.
+/// A panic in what the host does for one extension costs that one its packets, and nobody
+/// else anything.
+#[test]
+fn a_panic_of_the_host_in_an_extensions_call_is_that_extensions_fault() {
+    let bench = Bench::new();
+    bench.adopt(
+        1,
+        vec![
+            place(1, drops(), |id| match id {
+                2 => panic!("on purpose"),
+                _ => Verdict::Pass,
+            }),
+            place(2, drops(), |id| match id {
+                1 => Verdict::Pass,
+                _ => Verdict::Drop,
+            }),
+        ],
+    );
+    bench.push(1..=3);
+    wait_until("three packets are counted", || {
+        bench.counters.received.get() == 3
+    });
+    bench.order(Order::Drain);
+    let (settled, result) = bench.join(3);
+    assert_eq!(ids(&settled), [1, 2, 3]);
+    let settled: Vec<_> = settled.iter().map(|settled| settled.settlement).collect();
+    let (accept, drop) = (Settlement::Accept, Settlement::Drop);
+    assert_eq!(settled, [accept, drop, drop]);
+    assert_eq!(result.unwrap().len(), 2);
+}
+
+/// A panic anywhere else in our own code: the worker ends with an error, and the packets
+/// of the batch are accepted as they came.
 #[test]
 fn a_panic_of_the_host_leaves_no_packet_unsettled() {
-    let bench = Bench::new();
+    let (queue, inner) = memory();
+    let (source, _tells) = Unsteady::new(inner, Failure::Panic);
+    let (mailbox, orders) = channel();
     let marks = Needs {
         mark_mask: 1,
         ..drops()
     };
-    bench.adopt(
-        1,
-        vec![
-            place(
-                1,
-                marks,
-                |id| if id < 3 { Verdict::Drop } else { Verdict::Pass },
-            ),
-            place(2, drops(), |_| panic!("on purpose")),
-        ],
-    );
-    bench.push(1..=3);
-    let (settled, result) = bench.join(3);
+    let some = |id| if id < 3 { Verdict::Drop } else { Verdict::Pass };
+    let places = vec![place(1, marks, some)];
+    let generation = Generation { number: 1, places };
+    mailbox.send(Order::Adopt(generation, channel().0)).unwrap();
+    queue.push((1..=3).map(|id| packet(id, Vec::new())));
+    let desk = Desk::new(orders, Arc::default(), Arc::default(), u32::MAX);
+    let ended = Worker::new(Box::new(source), desk).run();
+    let settled = queue.take_all_settled();
     assert_eq!(ids(&settled), [1, 2, 3]);
     for settled in settled {
         assert_eq!(settled.settlement, Settlement::Accept);
         assert_eq!(settled.mark, None);
     }
-    match result {
+    match ended.result {
         Err(WorkerError::Panic(text)) => assert_eq!(text, "on purpose"),
-        other => panic!("{:?}", other.map(|stages| stages.len())),
+        other => panic!("{other:?}"),
     }
 }
 
 /// A source that cannot give verdicts the first time, and could let everything go.
 struct Unsteady {
     inner: MemorySource,
-    failed: bool,
+    failure: Option<Failure>,
     told: Sender<Option<Settlement>>,
+}
+
+/// How a source fails.
+enum Failure {
+    Error,
+    Panic,
+}
+
+impl Unsteady {
+    fn new(inner: MemorySource, failure: Failure) -> (Self, Receiver<Option<Settlement>>) {
+        let (told, tells) = channel();
+        let failure = Some(failure);
+        let source = Self {
+            inner,
+            failure,
+            told,
+        };
+        (source, tells)
+    }
 }
 
 impl PacketSource for Unsteady {
@@ -164,11 +213,15 @@ impl PacketSource for Unsteady {
     }
 
     fn settle(&mut self, batch: &Batch) -> Result<(), SourceError> {
-        if !std::mem::replace(&mut self.failed, true) {
-            return Err(SourceError {
-                doing: "giving verdicts",
-                source: std::io::Error::other("on purpose"),
-            });
+        match self.failure.take() {
+            Some(Failure::Panic) => panic!("on purpose"),
+            Some(Failure::Error) => {
+                return Err(SourceError {
+                    doing: "giving verdicts",
+                    source: std::io::Error::other("on purpose"),
+                });
+            }
+            None => {}
         }
         for entry in batch.entries() {
             self.told.send(Some(entry.settlement())).unwrap();
@@ -194,12 +247,7 @@ impl PacketSource for Unsteady {
 #[test]
 fn a_packet_that_was_dropped_is_not_let_go_where_verdicts_failed_once() {
     let (queue, inner) = memory();
-    let (told, tells) = channel();
-    let source = Unsteady {
-        inner,
-        failed: false,
-        told,
-    };
+    let (source, tells) = Unsteady::new(inner, Failure::Error);
     let (mailbox, orders) = channel();
     let places = vec![place(1, drops(), |_| Verdict::Drop)];
     let generation = Generation { number: 1, places };
@@ -215,7 +263,8 @@ fn a_packet_that_was_dropped_is_not_let_go_where_verdicts_failed_once() {
 /// An extension that cannot start over is left out on this worker, and the others go on.
 #[test]
 fn after_a_panic_who_cannot_start_over_is_quarantined() {
-    let (queue, source) = memory();
+    let (queue, inner) = memory();
+    let (source, _tells) = Unsteady::new(inner, Failure::Panic);
     let (mailbox, orders) = channel();
     let counters = Arc::<StageCounters>::default();
     let needs = Needs::default();
@@ -231,10 +280,7 @@ fn after_a_panic_who_cannot_start_over_is_quarantined() {
         incoming: Some(stage),
         ..known(1)
     };
-    let others = place(2, drops(), |id| match id {
-        1 => panic!("on purpose"),
-        _ => Verdict::Drop,
-    });
+    let others = place(2, drops(), |_| Verdict::Drop);
     let generation = Generation {
         number: 1,
         places: vec![stubborn, others],
@@ -262,11 +308,11 @@ fn after_a_panic_who_cannot_start_over_is_quarantined() {
 struct Stubborn;
 
 impl Filter for Stubborn {
-    fn proc(&mut self, _view: &View<'_>, _outcome: &mut Outcome) -> Result<(), Fault> {
+    fn proc(&mut self, _view: &View<'_>, _: Duration, _outcome: &mut Outcome) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn recover(&mut self, _started: bool) -> Result<(), Fault> {
+    fn recover(&mut self, _started: bool, _: Option<Duration>) -> Result<Recovered, Fault> {
         Err(Fault::new(FaultKind::Restart, "on purpose"))
     }
 
@@ -438,7 +484,7 @@ struct Decider<F> {
 }
 
 impl<F: FnMut(u32) -> Verdict + Send> Filter for Decider<F> {
-    fn proc(&mut self, view: &View<'_>, outcome: &mut Outcome) -> Result<(), Fault> {
+    fn proc(&mut self, view: &View<'_>, _: Duration, outcome: &mut Outcome) -> Result<(), Fault> {
         self.seen += view.packets.len();
         let mask = self.needs.mark_mask;
         let each = (0..).zip(view.packets).map(|(place, packet)| Decision {
@@ -450,8 +496,8 @@ impl<F: FnMut(u32) -> Verdict + Send> Filter for Decider<F> {
         Ok(())
     }
 
-    fn recover(&mut self, _started: bool) -> Result<(), Fault> {
-        Ok(())
+    fn recover(&mut self, _started: bool, _: Option<Duration>) -> Result<Recovered, Fault> {
+        Ok(Recovered::Whole)
     }
 
     fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {

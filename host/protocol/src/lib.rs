@@ -270,6 +270,9 @@ pub struct Extension {
     pub packets: Packets,
     /// How often it failed.
     pub faults: u64,
+    /// The CPU time that it used, all workers together, in microseconds. Of small batches
+    /// it is measured on samples.
+    pub cpu_us: u64,
 }
 
 /// What an extension declares.
@@ -315,8 +318,14 @@ pub struct Packets {
     pub queued: u64,
     /// With bytes changed by it.
     pub edited: u64,
-    /// In its group, but not given to it: cut too short, or it is quarantined.
+    /// Of those given to it, the ones that it did not decide because it failed.
+    pub failed: u64,
+    /// In its group, but not given to it: cut too short, or it is quarantined, not there
+    /// yet after a fault, or overloaded.
     pub skipped: u64,
+    /// Of those skipped, the ones because its share of CPU time was used up, or a queue
+    /// was about to overflow.
+    pub overloaded: u64,
 }
 
 /// An extension's text.

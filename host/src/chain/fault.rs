@@ -107,6 +107,19 @@ pub enum Lifecycle {
     Fini,
 }
 
+impl Lifecycle {
+    /// The call's name in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Reset => "reset",
+            Self::Info => "info",
+            Self::Fini => "fini",
+        }
+    }
+}
+
 /// Why a lifecycle call gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum LifecycleError {

@@ -1,16 +1,16 @@
 //! Who said what of which packet, kept for those who watch.
 
-use crate::packet::Verdict;
+use crate::packet::{Fallback, Verdict};
 
 /// What became of a packet at one stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saying {
     /// The extension said so, and so it was done.
     Verdict(Verdict),
-    /// The packet was in the extension's group, but not given to it.
-    Skipped,
-    /// The extension failed: the packet went on as it came to it.
-    Fault,
+    /// The packet was in the extension's group, but not given to it; this became of it.
+    Skipped(Fallback),
+    /// The extension failed; this became of the packet, as it came to it.
+    Fault(Fallback),
 }
 
 /// What one stage said of one packet.
@@ -34,7 +34,14 @@ pub struct Note {
 pub struct Journal {
     is_open: bool,
     notes: Vec<Note>,
-    faults: Vec<(usize, String)>,
+    faults: Vec<NotedFault>,
+}
+
+/// Why a stage failed.
+struct NotedFault {
+    stage: usize,
+    place: Option<usize>,
+    detail: String,
 }
 
 impl Journal {
@@ -57,9 +64,13 @@ impl Journal {
         self.notes.push(note);
     }
 
-    /// Notes why a stage failed.
-    pub(super) fn add_fault(&mut self, stage: usize, detail: String) {
-        self.faults.push((stage, detail));
+    /// Notes why a stage failed, and on which packet, if it was one.
+    pub(super) fn add_fault(&mut self, stage: usize, place: Option<usize>, detail: String) {
+        self.faults.push(NotedFault {
+            stage,
+            place,
+            detail,
+        });
     }
 
     /// The notes of one packet, in chain order.
@@ -67,9 +78,12 @@ impl Journal {
         self.notes.iter().filter(move |note| note.place == place)
     }
 
-    /// Why a stage failed in this batch, if it did.
-    pub fn fault(&self, stage: usize) -> Option<&str> {
-        let mut faults = self.faults.iter();
-        faults.find_map(|(at, detail)| (*at == stage).then_some(detail.as_str()))
+    /// Why a stage failed on a packet, if it did; where it failed on no single one, why it
+    /// failed at all.
+    pub fn fault(&self, stage: usize, place: usize) -> Option<&str> {
+        let of_stage = || self.faults.iter().filter(|fault| fault.stage == stage);
+        let exact = of_stage().find(|fault| fault.place == Some(place));
+        let found = exact.or_else(|| of_stage().next());
+        found.map(|fault| fault.detail.as_str())
     }
 }

@@ -45,7 +45,7 @@ impl Rules {
         batch: &Batch,
         mark_mask: u32,
     ) -> Result<(), Fault> {
-        let places = &selection.places;
+        let places = selection.places();
         let mut least = 0;
         for decision in &mut outcome.decisions {
             let place = decision.packet;
@@ -128,7 +128,7 @@ impl Rules {
                 FaultKind::InvalidEdit,
                 "an edit",
                 packet,
-                selection.places.len(),
+                selection.places().len(),
             )?;
             if packet < least {
                 let detail = format!("edits must ascend by packet; {packet} does not");
@@ -139,7 +139,7 @@ impl Rules {
             for edit in edits {
                 check_inside(edit, seen, outcome.bytes.len())?;
             }
-            let place = selection.places[packet as usize];
+            let place = selection.places()[packet as usize];
             let entry = &batch.entries()[place];
             let kind = rewritten
                 .add(place, entry, batch, edits, &outcome.bytes)

@@ -1,5 +1,6 @@
 //! Which packets of a batch a stage is given, and how much of each.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::View;
@@ -25,13 +26,17 @@ struct Key {
 pub(super) struct Selection {
     made_by: Option<Key>,
     /// The places of the packets in the batch.
-    pub(super) places: Vec<usize>,
+    places: Vec<usize>,
     /// The places of packets of the group that it does not get: they were cut shorter
     /// than it needs.
     pub(super) cut_short: Vec<usize>,
     /// The packets as the stage sees them.
     packets: Vec<Packet>,
     bytes: Vec<u8>,
+    /// Which of them it is given now.
+    window: Range<usize>,
+    /// Those, where they are not all: their bytes count from the first one's.
+    part: Vec<Packet>,
 }
 
 impl Selection {
@@ -56,6 +61,32 @@ impl Selection {
             self.make(batch, &key);
             self.made_by = Some(key);
         }
+        self.window = 0..self.places.len();
+    }
+
+    /// Of the selected packets, has only those given from now on.
+    pub(super) fn narrow(&mut self, window: Range<usize>) {
+        self.part.clear();
+        self.part.extend_from_slice(&self.packets[window.clone()]);
+        let base = self.part.first().map_or(0, |packet| packet.offset);
+        for packet in &mut self.part {
+            packet.offset -= base;
+        }
+        self.window = window;
+    }
+
+    /// How many packets are selected, given now or not.
+    pub(super) fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Which of the selected packets are given now.
+    pub(super) fn window(&self) -> Range<usize> {
+        self.window.clone()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.window.len() == self.places.len()
     }
 
     /// Copies the selected bytes together, so that a guest is given nothing else.
@@ -83,9 +114,29 @@ impl Selection {
         }
     }
 
+    /// The places in the batch of those that are given now.
+    pub(super) fn places(&self) -> &[usize] {
+        &self.places[self.window()]
+    }
+
     /// The packets as the stage sees them.
     pub(super) fn packets(&self) -> &[Packet] {
-        &self.packets
+        if self.is_whole() {
+            &self.packets
+        } else {
+            &self.part
+        }
+    }
+
+    /// Their bytes.
+    fn bytes(&self) -> &[u8] {
+        if self.is_whole() {
+            return &self.bytes;
+        }
+        let given = &self.packets[self.window()];
+        let start = given.first().map_or(0, |packet| packet.range().start);
+        let end = given.last().map_or(0, |packet| packet.range().end);
+        &self.bytes[start..end]
     }
 
     /// What the stage is given.
@@ -93,8 +144,8 @@ impl Selection {
         View {
             now_ns: batch.now_ns(),
             links,
-            packets: &self.packets,
-            bytes: &self.bytes,
+            packets: self.packets(),
+            bytes: self.bytes(),
         }
     }
 }

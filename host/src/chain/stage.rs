@@ -1,20 +1,33 @@
-//! One extension on one worker, under its rules.
+//! One extension on one worker, under its rules and on its terms.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::budget::Budget;
 use super::fault::{Fault, Lifecycle, LifecycleError};
-use super::journal::{Journal, Note, Saying};
-use super::rules::{Rewritten, Rules, settlement};
+use super::guarded::Guarded;
+use super::journal::{Journal, Saying};
+use super::meter::Meter;
+use super::report::{Culprit, FaultReport};
+use super::rules::{Rewritten, Rules};
 use super::selection::Selection;
+use super::share::CpuUse;
+use super::standing::{Condition, Standing};
 use super::terms::Terms;
-use super::{Filter, StageId};
-use crate::packet::{Batch, FlowBits, Grant, Links, Needs, Outcome, Settlement, Verdict};
+use super::{Filter, Recovered, StageId};
+use crate::packet::{
+    BATCH_MAX, Batch, Fallback, FlowBits, Grant, Links, Needs, Outcome, Settlement,
+};
 use crate::telemetry::{RateLimit, StageCounters};
 
 /// How many faults of an extension are logged in a second, on each worker.
 const FAULT_LINES_A_SECOND: u32 = 3;
+/// How many faults of an extension are told in full in a second, on each worker.
+const REPORTS_A_SECOND: u32 = 20;
+
+/// Where faults are told. It must neither block nor fail.
+pub type Reporter = dyn Fn(FaultReport) + Send;
 
 /// One extension on one worker: the filter and the rules it is held to.
 pub struct Stage {
@@ -22,13 +35,22 @@ pub struct Stage {
     pub id: StageId,
     /// Its name, for the log.
     pub name: Arc<str>,
-    terms: Terms,
-    rules: Rules,
-    pub(super) filter: Box<dyn Filter>,
+    pub(super) terms: Terms,
+    pub(super) rules: Rules,
+    pub(super) filter: Guarded,
     /// Whether it is to be started when it recovers.
     started: bool,
-    counters: Arc<StageCounters>,
+    standing: Standing,
+    /// The most packets that it is given in one call.
+    pub(super) batch_max: usize,
+    pub(super) counters: Arc<StageCounters>,
+    pub(super) meter: Meter,
+    /// Whether it is passed over until the queue has room again.
+    passed_over: bool,
+    worker: u32,
+    reporter: Option<Box<Reporter>>,
     fault_lines: RateLimit,
+    reports: RateLimit,
 }
 
 /// What all visits of one batch share.
@@ -43,15 +65,19 @@ pub(super) struct Visit<'a> {
     pub(super) mark_mask: u32,
     /// The bits by which packets tell rules of their connections.
     pub(super) flows: Option<FlowBits>,
+    /// When it begins.
+    pub(super) now: Instant,
+    /// What is left of the CPU time that the batch may take.
+    pub(super) left: Duration,
 }
 
 /// Memory that is reused from stage to stage and from batch to batch, so that
 /// nothing is allocated for a packet.
 #[derive(Default)]
 pub(super) struct Scratch {
-    selection: Selection,
-    outcome: Outcome,
-    rewritten: Rewritten,
+    pub(super) selection: Selection,
+    pub(super) outcome: Outcome,
+    pub(super) rewritten: Rewritten,
 }
 
 impl Scratch {
@@ -59,6 +85,18 @@ impl Scratch {
     pub(super) fn forget(&mut self) {
         self.selection.forget();
     }
+}
+
+/// Why an extension is not given its packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hindrance {
+    /// It failed, and what takes its place is not there yet.
+    Awaited,
+    /// It failed too often.
+    Quarantined,
+    /// Its share of CPU time is used up, or that of the batch, or the queue is about to
+    /// overflow.
+    Overload,
 }
 
 impl Stage {
@@ -78,11 +116,33 @@ impl Stage {
                 needs,
                 grant: Grant::of(needs),
             },
-            filter,
+            filter: Guarded(filter),
             started: false,
+            standing: Standing::default(),
+            batch_max: BATCH_MAX,
             counters,
+            meter: Meter::default(),
+            passed_over: false,
+            worker: 0,
+            reporter: None,
             fault_lines: RateLimit::new(FAULT_LINES_A_SECOND, Duration::from_secs(1)),
+            reports: RateLimit::new(REPORTS_A_SECOND, Duration::from_secs(1)),
         }
+    }
+
+    /// Has its faults told, as those of this worker.
+    #[must_use]
+    pub fn reporting(mut self, worker: u32, reporter: Box<Reporter>) -> Self {
+        self.worker = worker;
+        self.reporter = Some(reporter);
+        self
+    }
+
+    /// Has its CPU time counted together with that of its extension on other workers.
+    #[must_use]
+    pub fn sharing(mut self, used: Arc<CpuUse>) -> Self {
+        self.meter.share(used);
+        self
     }
 
     /// What the filter declared.
@@ -98,6 +158,10 @@ impl Stage {
     /// Sets the terms on which it stands in a chain.
     pub fn set_terms(&mut self, terms: Terms) {
         self.rules.grant = terms.grant;
+        if self.terms.limits != terms.limits {
+            self.filter.set_limits(&terms.limits);
+            self.batch_max = BATCH_MAX;
+        }
         self.terms = terms;
     }
 
@@ -109,24 +173,60 @@ impl Stage {
     pub fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {
         // Whatever `stop` answers, it is stopped.
         self.started &= call != Lifecycle::Stop;
-        if self.is_quarantined() {
+        if !self.standing.is_sound() {
             if matches!(call, Lifecycle::Stop | Lifecycle::Fini) {
                 return Ok(None);
             }
-            self.filter.recover(self.started)?;
-            self.counters.quarantined.store(false, Ordering::Relaxed);
+            self.get_another_chance()?;
         }
         let result = self.filter.lifecycle(call);
         match &result {
             Ok(_) => self.started |= call == Lifecycle::Start,
             Err(LifecycleError::Refused(_)) => {}
-            Err(LifecycleError::Fault(fault)) => self.fail(fault),
+            Err(LifecycleError::Fault(fault)) => {
+                self.note_fault(fault.clone(), call.name(), None);
+                let budget = self.call_budget();
+                self.renew(budget.as_ref());
+            }
         }
         result
     }
 
+    fn get_another_chance(&mut self) -> Result<(), LifecycleError> {
+        let budget = self.call_budget();
+        let left = budget.map(|budget| budget.left());
+        match self.filter.recover(self.started, left)? {
+            Recovered::NotYet => {
+                let detail = "it failed, and does not run again yet; try again";
+                return Err(Fault::new(super::FaultKind::Restart, detail).into());
+            }
+            Recovered::Whole => {}
+            Recovered::Anew(fault) => self.tell(fault, "restore", None),
+        }
+        self.standing.forgive();
+        self.show_quarantine();
+        Ok(())
+    }
+
+    /// What may be used for a call, if packets wait for it.
+    fn call_budget(&self) -> Option<Budget> {
+        self.started
+            .then(|| Budget::new(self.terms.limits.worker_call_deadline))
+    }
+
+    /// Between two batches: it may save its state.
+    pub(super) fn rest(&mut self) {
+        if self.standing.is_sound()
+            && let Err(fault) = self.filter.rest()
+        {
+            self.note_fault(fault, "save", None);
+            let budget = Budget::new(self.terms.limits.batch_deadline);
+            self.renew(Some(&budget));
+        }
+    }
+
     /// Gives the filter the undecided packets of its group, and applies what it
-    /// says of them. After a fault they all go on as they came here.
+    /// says of them. What becomes of those that it does not decide, its policy says.
     pub(super) fn visit(&mut self, visit: &mut Visit<'_>) {
         let Visit { batch, scratch, .. } = visit;
         if batch.is_outside(self.terms.group) {
@@ -134,185 +234,240 @@ impl Stage {
         }
         let selection = &mut scratch.selection;
         selection.select(batch, self.terms.group, self.rules.needs);
-        self.counters.skipped.add(selection.cut_short.len() as u64);
-        note(visit, Saying::Skipped, |selection| &selection.cut_short);
-        let count = visit.scratch.selection.places.len() as u64;
+        let short = selection.cut_short.len();
+        let count = selection.places().len();
+        if short > 0 {
+            self.counters.skipped.add(short as u64);
+            self.leave_cut_short(visit);
+        }
         if count == 0 {
             return;
         }
-        if self.is_quarantined() {
-            self.counters.skipped.add(count);
-            note(visit, Saying::Skipped, |selection| &selection.places);
+        if let Some(hindrance) = self.hindrance(visit) {
+            self.skip(visit, hindrance);
             return;
         }
-        self.counters.seen.add(count);
-        match self.ask(visit) {
-            Ok(()) => self.apply(visit),
-            Err(fault) => {
-                self.counters.passed.add(count);
-                note(visit, Saying::Fault, |selection| &selection.places);
-                if visit.journal.is_open() {
-                    visit.journal.add_fault(visit.stage, fault.to_string());
+        self.counters.seen.add(count as u64);
+        let call = self.meter.begin(&self.terms.limits, count);
+        self.decide(visit);
+        self.meter.end(call, visit.now, &self.counters);
+    }
+
+    /// Why it is not given the packets at hand, if it is not.
+    fn hindrance(&mut self, visit: &Visit<'_>) -> Option<Hindrance> {
+        match self.standing.condition() {
+            Condition::Sound => {}
+            Condition::Quarantined(until) if visit.now < until => {
+                return Some(Hindrance::Quarantined);
+            }
+            condition => {
+                let budget = Budget::new(self.terms.limits.batch_deadline);
+                let waits = match condition {
+                    Condition::Quarantined(_) => Hindrance::Quarantined,
+                    _ => Hindrance::Awaited,
+                };
+                if !self.renew(Some(&budget)) {
+                    return Some(waits);
                 }
-                self.fail(&fault);
             }
         }
+        let limits = &self.terms.limits;
+        // Who takes little is not made to pay for those before it.
+        let is_late = self.meter.usual_call() > visit.left.max(limits.batch_deadline / 4);
+        (self.passed_over || is_late || self.meter.is_over(limits, visit.now))
+            .then_some(Hindrance::Overload)
     }
 
-    /// Calls the filter, and holds what it says to the rules.
-    fn ask(&mut self, visit: &mut Visit<'_>) -> Result<(), Fault> {
-        let Scratch {
-            selection,
-            outcome,
-            rewritten,
-        } = &mut *visit.scratch;
-        let batch = &*visit.batch;
-        outcome.clear();
-        self.filter
-            .proc(&selection.view(batch, visit.links), outcome)?;
-        self.rules
-            .check_decisions(outcome, selection, batch, visit.mark_mask)?;
-        self.rules.check_edits(outcome, selection, batch, rewritten)
-    }
-
-    /// Applies what was found right.
-    fn apply(&self, visit: &mut Visit<'_>) {
-        if visit.journal.is_open() {
-            write_down(visit);
-        }
-        let Scratch {
-            selection,
-            outcome,
-            rewritten,
-        } = &*visit.scratch;
-        for (place, bytes) in rewritten.packets() {
-            visit.batch.alter(place, bytes);
-        }
-        let mut ended = [0; 5];
-        for decision in &outcome.decisions {
-            let place = selection.places[decision.packet as usize];
-            if let Some(change) = decision.mark {
-                let mark = visit.batch.entries()[place].packet.mark;
-                let mark = change.within(visit.mark_mask).apply(mark);
-                visit.batch.set_mark(place, mark);
+    /// Does not give it the selected packets.
+    fn skip(&mut self, visit: &mut Visit<'_>, hindrance: Hindrance) {
+        let count = visit.scratch.selection.places().len() as u64;
+        self.counters.skipped.add(count);
+        let policy = &self.terms.policy;
+        let fallback = match hindrance {
+            Hindrance::Awaited => policy.on_fault,
+            Hindrance::Quarantined => policy.in_quarantine(),
+            Hindrance::Overload => {
+                self.counters.overloaded.add(count);
+                policy.on_overload
             }
-            if let Some(settlement) = settlement(decision.verdict, visit.flows) {
-                visit.batch.decide(place, settlement);
-                tell_rules(visit.batch, visit.flows, place, settlement);
-                ended[kind(settlement)] += 1;
-            }
-        }
-        let counters = &self.counters;
-        counters.edited.add(rewritten.len() as u64);
-        let by_kind = [
-            &counters.accepted,
-            &counters.dropped,
-            &counters.repeated,
-            &counters.stopped,
-            &counters.queued,
-        ];
-        for (counter, count) in by_kind.into_iter().zip(ended) {
-            counter.add(count);
-        }
-        let count = selection.places.len() as u64;
-        counters.passed.add(count - ended.iter().sum::<u64>());
+        };
+        leave(visit, fallback, Saying::Skipped(fallback));
     }
 
-    fn is_quarantined(&self) -> bool {
-        self.counters.quarantined.load(Ordering::Relaxed)
+    fn leave_cut_short(&self, visit: &mut Visit<'_>) {
+        let fallback = self.terms.policy.on_overload;
+        for at in 0..visit.scratch.selection.cut_short.len() {
+            let place = visit.scratch.selection.cut_short[at];
+            leave_one(visit, place, fallback, Saying::Skipped(fallback));
+        }
     }
 
-    /// Counts a fault, says so, and has the filter start over.
-    fn fail(&mut self, fault: &Fault) {
+    /// Lets selected packets that it was given go by its policy, since it failed: from one
+    /// on, counted in the selection's window.
+    pub(super) fn give_up(&self, visit: &mut Visit<'_>) {
+        let fallback = self.terms.policy.on_fault;
+        let count = visit.scratch.selection.places().len() as u64;
+        self.counters.failed.add(count);
+        let counter = match fallback {
+            Fallback::Pass => &self.counters.passed,
+            Fallback::Accept => &self.counters.accepted,
+            Fallback::Drop => &self.counters.dropped,
+        };
+        counter.add(count);
+        leave(visit, fallback, Saying::Fault(fallback));
+    }
+
+    /// What is known of a packet that it failed on, as it reached this stage.
+    pub(super) fn culprit(&self, visit: &Visit<'_>, place: usize) -> Culprit {
+        let packet = visit.batch.entries()[place].packet;
+        Culprit {
+            packet,
+            bytes: visit.batch.bytes_of(&packet).into(),
+            became: self.terms.policy.on_fault,
+        }
+    }
+
+    /// Counts a fault, tells of it, and quarantines the extension if it was one too many,
+    /// which is the answer. It is not sound any more.
+    pub(super) fn note_fault(
+        &mut self,
+        fault: Fault,
+        call: &'static str,
+        culprit: Option<Culprit>,
+    ) -> bool {
+        self.tell(fault, call, culprit);
+        let now = Instant::now();
+        let rule = self.terms.policy.quarantine;
+        let is_too_many = self.standing.fails(rule, now);
+        if let Some(rule) = rule.filter(|_| is_too_many) {
+            let time = self.standing.quarantine(rule, now);
+            self.show_quarantine();
+            tracing::error!(
+                extension = &*self.name,
+                faults = rule.faults,
+                within = ?rule.window,
+                packets = self.terms.policy.in_quarantine().name(),
+                again_after = ?time,
+                "extension failed too often and is quarantined"
+            );
+        }
+        is_too_many
+    }
+
+    /// Counts a fault, and tells of it, unless there are many.
+    fn tell(&mut self, fault: Fault, call: &'static str, culprit: Option<Culprit>) {
         self.counters.faults.add(1);
         if let Some(suppressed) = self.fault_lines.pass() {
             tracing::warn!(
                 extension = &*self.name,
+                call,
                 kind = fault.kind.name(),
                 error = fault.told(),
+                packet = culprit.as_ref().map(|culprit| culprit.packet.id),
                 suppressed,
-                "extension failed and starts over; packets of the call go on without it"
+                "extension failed and starts over"
             );
         }
-        self.renew();
-    }
-
-    /// Has the filter start over.
-    pub(super) fn renew(&mut self) {
-        if let Err(fault) = self.filter.recover(self.started) {
-            self.counters.faults.add(1);
-            self.counters.quarantined.store(true, Ordering::Relaxed);
-            tracing::error!(
-                extension = &*self.name,
-                error = fault.told(),
-                "extension cannot start again, its packets go on without it until it is reset"
-            );
+        if let Some(reporter) = &self.reporter
+            && let Some(untold) = self.reports.pass()
+        {
+            reporter(FaultReport {
+                stage: self.id,
+                worker: self.worker,
+                at: std::time::SystemTime::now(),
+                call,
+                fault,
+                culprit,
+                untold,
+            });
         }
     }
-}
 
-/// Has a packet that decides of its connection tell the rules so.
-fn tell_rules(batch: &mut Batch, flows: Option<FlowBits>, place: usize, settlement: Settlement) {
-    let bit = flows.map_or(0, |bits| match settlement {
-        Settlement::AcceptFlow => bits.accept,
-        Settlement::DropFlow => bits.drop,
-        _ => 0,
-    });
-    if bit != 0 {
-        let mark = batch.entries()[place].packet.mark | bit;
-        batch.set_mark(place, mark);
+    /// Has the filter start over with so much CPU time; as much as it takes where nobody
+    /// waits. False if it is not asked yet.
+    pub(super) fn renew(&mut self, budget: Option<&Budget>) -> bool {
+        let now = Instant::now();
+        let was_quarantined = match self.standing.condition() {
+            Condition::Quarantined(until) if now < until => return false,
+            condition => condition != Condition::Awaited,
+        };
+        match self.filter.recover(self.started, budget.map(Budget::left)) {
+            Ok(Recovered::Whole) => {}
+            Ok(Recovered::Anew(fault)) => {
+                // It has lost its state, and is well.
+                if self.note_fault(fault, "restore", None) {
+                    return false;
+                }
+            }
+            Ok(Recovered::NotYet) => return false,
+            Err(fault) => {
+                self.cannot_start(fault, now);
+                return false;
+            }
+        }
+        if was_quarantined {
+            tracing::info!(extension = &*self.name, "extension is tried again");
+        }
+        self.standing.recovers(now);
+        self.show_quarantine();
+        true
+    }
+
+    fn cannot_start(&mut self, fault: Fault, now: Instant) {
+        self.tell(fault, "init", None);
+        let rule = self.terms.policy.quarantine.unwrap_or_default();
+        let time = self.standing.quarantine(rule, now);
+        self.show_quarantine();
+        tracing::error!(
+            extension = &*self.name,
+            packets = self.terms.policy.in_quarantine().name(),
+            again_after = ?time,
+            "extension cannot start again and is quarantined"
+        );
+    }
+
+    /// Has the filter start over, whatever it is in the middle of.
+    pub(super) fn restart(&mut self) {
+        let budget = self.call_budget();
+        self.breaks();
+        self.renew(budget.as_ref());
+    }
+
+    /// Who has to be told nothing any more has failed, and is not counted for it yet.
+    pub(super) fn breaks(&mut self) {
+        self.standing.breaks();
+    }
+
+    /// It failed and runs again: what was noted meanwhile does not keep it from being asked.
+    pub(super) fn mends(&mut self) {
+        self.standing.mends();
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        self.standing.is_sound()
+    }
+
+    fn show_quarantine(&self) {
+        let is_quarantined = self.standing.is_quarantined();
+        self.counters
+            .quarantined
+            .store(is_quarantined, Ordering::Relaxed);
     }
 }
 
-/// The counter that a settlement belongs to.
-fn kind(settlement: Settlement) -> usize {
-    match settlement {
-        Settlement::Accept | Settlement::AcceptFlow => 0,
-        Settlement::Drop | Settlement::DropFlow => 1,
-        Settlement::Repeat => 2,
-        Settlement::Stop => 3,
-        Settlement::Queue(_) => 4,
+/// Lets the selected packets go without the extension's say.
+fn leave(visit: &mut Visit<'_>, fallback: Fallback, saying: Saying) {
+    for at in 0..visit.scratch.selection.places().len() {
+        let place = visit.scratch.selection.places()[at];
+        leave_one(visit, place, fallback, saying);
     }
 }
 
-/// Notes the same of several packets.
-fn note(visit: &mut Visit<'_>, saying: Saying, places: fn(&Selection) -> &Vec<usize>) {
-    if !visit.journal.is_open() {
-        return;
-    }
-    for place in places(&visit.scratch.selection) {
-        visit.journal.add(Note {
-            place: *place,
-            stage: visit.stage,
-            saying,
-            mark: None,
-            edited: false,
-        });
-    }
-}
-
-/// Notes what the stage said of each packet that it was given. Decisions and new bytes
-/// stand in the order of the packets.
-fn write_down(visit: &mut Visit<'_>) {
-    let Scratch {
-        selection,
-        outcome,
-        rewritten,
-    } = &*visit.scratch;
-    let mut decisions = outcome.decisions.iter().peekable();
-    let mut edited = rewritten.packets().map(|(place, _)| place).peekable();
-    for (packet, place) in (0..).zip(&selection.places) {
-        let decision = decisions.next_if(|decision| decision.packet == packet);
-        let mark = visit.batch.entries()[*place].packet.mark;
-        let after = decision
-            .and_then(|decision| decision.mark)
-            .map(|change| change.within(visit.mark_mask).apply(mark));
-        visit.journal.add(Note {
-            place: *place,
-            stage: visit.stage,
-            saying: Saying::Verdict(decision.map_or(Verdict::Pass, |decision| decision.verdict)),
-            mark: after.filter(|after| *after != mark),
-            edited: edited.next_if(|at| at == place).is_some(),
-        });
+fn leave_one(visit: &mut Visit<'_>, place: usize, fallback: Fallback, saying: Saying) {
+    visit.note(place, saying);
+    match fallback {
+        Fallback::Pass => {}
+        Fallback::Accept => visit.batch.decide(place, Settlement::Accept),
+        Fallback::Drop => visit.batch.decide(place, Settlement::Drop),
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use proptest::prelude::*;
 
+use super::guarded::Guarded;
 use super::*;
 use crate::packet::{
     Decision, Edit, Edits, Entry, Fallback, Fate, Grant, Group, HardwareAddress, Hook, MarkChange,
@@ -225,8 +226,10 @@ fn wrong_outcomes() -> Vec<(Needs, Vec<Decision>, FaultKind, &'static str)> {
 #[test]
 fn a_wrong_decision_is_a_fault_of_its_kind() {
     for (needs, decisions, kind, words) in wrong_outcomes() {
-        let says = Bench::new(1, needs).says(move |_, outcome| {
-            outcome.decisions.extend(&decisions);
+        let says = Bench::new(1, needs).says(move |view, outcome| {
+            if view.packets.len() == 3 {
+                outcome.decisions.extend(&decisions);
+            }
             Ok(())
         });
         let fault = fault_of(says, &mut batch([1, 2, 3]));
@@ -239,8 +242,10 @@ fn a_wrong_decision_is_a_fault_of_its_kind() {
 fn after_a_wrong_decision_nothing_of_the_outcome_is_applied() {
     for (needs, decisions, _, words) in wrong_outcomes() {
         let asked = Asked::default();
-        let wrong = Bench::new(1, needs).on_proc(move |_, out| {
-            out.extend(&decisions);
+        let wrong = Bench::new(1, needs).on_proc(move |view, out| {
+            if view.packets.len() == 3 {
+                out.extend(&decisions);
+            }
             Ok(())
         });
         let (counters, calls) = (wrong.counters.clone(), wrong.calls.clone());
@@ -613,7 +618,10 @@ fn an_edit_that_is_not_right_is_a_fault_and_nothing_of_the_call_is_applied() {
         ),
     ];
     for (kind, says, fault_kind, words) in cases {
-        let wrong = Bench::new(1, edits(kind)).says(move |_, outcome| {
+        let wrong = Bench::new(1, edits(kind)).says(move |view, outcome| {
+            if view.packets.len() < 3 {
+                return Ok(());
+            }
             if kind == Edits::Any {
                 edit(outcome, 1, 28, 1, b"X");
             }
@@ -817,16 +825,16 @@ fn the_journal_tells_who_said_what_in_order() {
         told(1),
         [
             (0, said(Verdict::Pass), Some(4), false),
-            (1, Saying::Fault, None, false),
+            (1, Saying::Fault(Fallback::Pass), None, false),
             (2, said(Verdict::Drop), None, false),
         ]
     );
-    assert_eq!(chain.journal().fault(1), Some("trap: on purpose"));
+    assert_eq!(chain.journal().fault(1, 0), Some("trap: on purpose"));
     assert_eq!(chain.name(2).map(|name| &**name), Some("stage-3"));
 }
 
 /// What a filter of the property test does with a call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mood {
     Decides,
     Traps,
@@ -839,8 +847,10 @@ enum Mood {
 struct Plan {
     group: u32,
     snap_length: u32,
-    /// By the number of the call.
+    /// By the packet's number.
     moods: Vec<Mood>,
+    on_fault: Fallback,
+    on_overload: Fallback,
     /// By the packet's number.
     decisions: Vec<(Verdict, Option<MarkChange>)>,
 }
@@ -856,8 +866,8 @@ impl Plan {
         on_fault: Fallback::Pass,
     };
 
-    fn mood(&self, call: usize) -> Mood {
-        self.moods[call % self.moods.len()]
+    fn mood(&self, id: u32) -> Mood {
+        self.moods[id as usize % self.moods.len()]
     }
 
     fn decision(&self, id: u32) -> (Verdict, Option<MarkChange>) {
@@ -869,26 +879,23 @@ impl Plan {
     }
 
     fn stage(&self, id: u64) -> (Stage, Arc<StageCounters>) {
-        let (plan, mut call) = (self.clone(), 0);
+        let plan = self.clone();
         let needs = Needs {
             snap_length: self.snap_length,
             ..Self::NEEDS
         };
         let bench = Bench::new(id, needs)
             .group(self.group)
-            .on_proc(move |view, decisions| {
-                call += 1;
-                plan.act(call - 1, view, decisions)
-            });
+            .on_terms(|terms| {
+                terms.policy.on_fault = self.on_fault;
+                terms.policy.on_overload = self.on_overload;
+                terms.policy.quarantine = None;
+            })
+            .on_proc(move |view, decisions| plan.act(view, decisions));
         (bench.stage, bench.counters)
     }
 
-    fn act(
-        &self,
-        call: usize,
-        view: &View<'_>,
-        decisions: &mut Vec<Decision>,
-    ) -> Result<(), Fault> {
+    fn act(&self, view: &View<'_>, decisions: &mut Vec<Decision>) -> Result<(), Fault> {
         for (place, packet) in (0..).zip(view.packets) {
             assert!(packet.captured_length <= self.snap_length);
             // Bytes are the packet's number: a wrong offset shows.
@@ -904,14 +911,15 @@ impl Plan {
                 mark,
             });
         }
-        match self.mood(call) {
-            Mood::Decides => {}
-            Mood::Traps => return Err(Fault::new(FaultKind::Trap, "planned")),
-            Mood::RepeatsAPlace => decisions.push(decided(0, Verdict::Drop)),
-            Mood::NamesAPacketTooMany => {
+        let moods = view.packets.iter().map(|packet| self.mood(packet.id));
+        match moods.enumerate().find(|(_, mood)| *mood != Mood::Decides) {
+            None | Some((_, Mood::Decides)) => {}
+            Some((_, Mood::Traps)) => return Err(Fault::new(FaultKind::Trap, "planned")),
+            Some((_, Mood::RepeatsAPlace)) => decisions.push(decided(0, Verdict::Drop)),
+            Some((_, Mood::NamesAPacketTooMany)) => {
                 decisions.push(decided(view.packets.len() as u32, Verdict::Drop));
             }
-            Mood::GivesTooMuch => decisions[0].verdict = Verdict::Stop,
+            Some((place, Mood::GivesTooMuch)) => decisions[place].verdict = Verdict::Stop,
         }
         Ok(())
     }
@@ -919,7 +927,7 @@ impl Plan {
 
 fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let mood = prop_oneof![
-        3 => Just(Mood::Decides),
+        30 => Just(Mood::Decides),
         1 => Just(Mood::Traps),
         1 => Just(Mood::RepeatsAPlace),
         1 => Just(Mood::NamesAPacketTooMany),
@@ -935,16 +943,27 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let plan = (
         0..8_u32,
         0..40_u32,
-        prop::collection::vec(mood, 1..4),
+        prop::collection::vec(mood, 1..20),
+        [fallback(), fallback()],
         prop::collection::vec((verdict, prop::option::of(change)), 1..20),
     );
-    let plan = plan.prop_map(|(group, snap_length, moods, decisions)| Plan {
+    let plan = plan.prop_map(|(group, snap_length, moods, fallbacks, decisions)| Plan {
         group,
         snap_length,
         moods,
+        on_fault: fallbacks[0],
+        on_overload: fallbacks[1],
         decisions,
     });
     prop::collection::vec(plan, 0..5)
+}
+
+fn fallback() -> impl Strategy<Value = Fallback> {
+    prop_oneof![
+        2 => Just(Fallback::Pass),
+        1 => Just(Fallback::Accept),
+        1 => Just(Fallback::Drop),
+    ]
 }
 
 /// Mark, captured and original length.
@@ -963,7 +982,7 @@ struct Model {
 /// What the model has of one extension over all batches.
 #[derive(Clone, Default)]
 struct ModelStage {
-    calls: usize,
+    culprits: u64,
     skipped: u64,
 }
 
@@ -978,14 +997,15 @@ impl Model {
                 captured >= plan.snap_length.min(original)
             });
         stage.skipped += cut.len() as u64;
-        if given.is_empty() {
-            return;
-        }
-        stage.calls += 1;
-        if !matches!(plan.mood(stage.calls - 1), Mood::Decides) {
-            return;
+        for place in cut {
+            self.settled[place] = settled_by(plan.on_overload);
         }
         for place in given {
+            if plan.mood(place as u32) != Mood::Decides {
+                stage.culprits += 1;
+                self.settled[place] = settled_by(plan.on_fault);
+                continue;
+            }
             let (verdict, mark) = plan.decision(place as u32);
             if let Some(change) = mark {
                 self.marks[place] = change.apply(self.marks[place]);
@@ -996,6 +1016,14 @@ impl Model {
                 _ => Some(Settlement::Drop),
             };
         }
+    }
+}
+
+fn settled_by(fallback: Fallback) -> Option<Settlement> {
+    match fallback {
+        Fallback::Pass => None,
+        Fallback::Accept => Some(Settlement::Accept),
+        Fallback::Drop => Some(Settlement::Drop),
     }
 }
 
@@ -1035,13 +1063,12 @@ proptest! {
                 prop_assert_eq!(entry.settlement(), expected);
             }
         }
-        for ((plan, counters), known) in plans.iter().zip(&counters).zip(known) {
+        for (counters, known) in counters.iter().zip(known) {
             let [seen, passed, accepted, dropped] = tally(counters);
             prop_assert_eq!(seen, passed + accepted + dropped);
             prop_assert_eq!(counters.skipped.get(), known.skipped);
-            let faulty = |call: &usize| !matches!(plan.mood(*call), Mood::Decides);
-            let faults = (0..known.calls).filter(faulty);
-            prop_assert_eq!(counters.faults.get(), faults.count() as u64);
+            prop_assert_eq!(counters.faults.get(), known.culprits);
+            prop_assert_eq!(counters.failed.get(), known.culprits);
         }
     }
 }
@@ -1074,17 +1101,22 @@ struct Scripted {
 }
 
 impl Filter for Scripted {
-    fn proc(&mut self, view: &View<'_>, outcome: &mut Outcome) -> Result<(), Fault> {
+    fn proc(
+        &mut self,
+        view: &View<'_>,
+        _allowed: Duration,
+        outcome: &mut Outcome,
+    ) -> Result<(), Fault> {
         (self.proc)(view, outcome)
     }
 
-    fn recover(&mut self, started: bool) -> Result<(), Fault> {
+    fn recover(&mut self, started: bool, _: Option<Duration>) -> Result<Recovered, Fault> {
         let state = if started { "started" } else { "stopped" };
         self.calls.note(format!("recover, {state}"));
         if self.broken.load(Ordering::Relaxed) {
             return Err(Fault::new(FaultKind::Restart, "it stays broken"));
         }
-        Ok(())
+        Ok(Recovered::Whole)
     }
 
     fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {
@@ -1117,7 +1149,12 @@ impl Bench {
             calls: calls.clone(),
         };
         let name = format!("stage-{id}").into();
-        let stage = Stage::new(StageId(id), name, needs, Box::new(filter), counters.clone());
+        let filter = Box::new(filter);
+        let mut stage = Stage::new(StageId(id), name, needs, filter, counters.clone());
+        let mut terms = stage.terms();
+        // Filters of tests are quick, but their machine may be slow.
+        terms.limits.batch_deadline = Duration::from_secs(60);
+        stage.set_terms(terms);
         Self {
             stage,
             counters,
@@ -1127,12 +1164,12 @@ impl Bench {
     }
 
     fn with(mut self, broken: &Arc<AtomicBool>, proc: Proc) -> Self {
-        self.stage.filter = Box::new(Scripted {
+        self.stage.filter = Guarded(Box::new(Scripted {
             proc,
             broken: broken.clone(),
             fails_in_lifecycle: self.fails_in_lifecycle.clone(),
             calls: self.calls.clone(),
-        });
+        }));
         self
     }
 
@@ -1187,6 +1224,13 @@ impl Bench {
         })
     }
 
+    fn on_terms(mut self, set: impl FnOnce(&mut Terms)) -> Self {
+        let mut terms = self.stage.terms();
+        set(&mut terms);
+        self.stage.set_terms(terms);
+        self
+    }
+
     /// With a mask of 0, all packets.
     fn group(mut self, mask: u32) -> Self {
         let group = NonZeroU32::new(mask).map_or(Group::All, Group::Mask);
@@ -1218,14 +1262,15 @@ fn evaluate(chain: &mut Chain, batch: &mut Batch) {
     chain.evaluate(batch, &Arc::default());
 }
 
-/// How the only stage of a chain fails on a batch.
+/// How the only stage of a chain fails on a batch, none of whose packets it fails on alone.
 fn fault_of(bench: Bench, batch: &mut Batch) -> String {
-    let mut chain = chain([bench.stage]);
-    chain.keep_journal(true);
+    let (reporter, reports) = std::sync::mpsc::channel();
+    let report = move |report| reporter.send(report).unwrap();
+    let mut chain = chain([bench.stage.reporting(0, Box::new(report))]);
     evaluate(&mut chain, batch);
-    let notes: Vec<_> = chain.journal().of(0).map(|note| note.saying).collect();
-    assert_eq!(notes, [Saying::Fault]);
-    chain.journal().fault(0).unwrap().to_owned()
+    let [report] = <[FaultReport; 1]>::try_from(reports.try_iter().collect::<Vec<_>>()).unwrap();
+    assert!(report.culprit.is_none());
+    report.fault.to_string()
 }
 
 /// Seen, passed, accepted, dropped.
@@ -1387,4 +1432,138 @@ fn a_packet_that_rules_should_have_let_by_is_settled_at_once() {
         ]
     );
     assert_eq!(counters.seen.get(), 1, "it is asked about the last alone");
+}
+
+/// A filter that fails on these packets, and drops all others.
+fn fails_on(bench: Bench, culprits: &'static [u32]) -> Bench {
+    bench.on_proc(move |view, decisions| {
+        for (place, packet) in (0..).zip(view.packets) {
+            if culprits.contains(&packet.id) {
+                let detail = format!("packet {}", packet.id);
+                return Err(Fault::new(FaultKind::Trap, detail));
+            }
+            decisions.push(decided(place, Verdict::Drop));
+        }
+        Ok(())
+    })
+}
+
+fn settlements(batch: &Batch) -> Vec<Settlement> {
+    let entries = batch.entries().iter();
+    entries.map(|entry| entry.settlement()).collect()
+}
+
+#[test]
+fn the_culprit_gets_the_policy_and_the_others_their_verdicts() {
+    const A: Settlement = Settlement::Accept;
+    const D: Settlement = Settlement::Drop;
+    for (policy, settled) in [
+        (Fallback::Pass, [D, A, D, D, A]),
+        (Fallback::Accept, [D, A, D, D, A]),
+        (Fallback::Drop, [D; 5]),
+    ] {
+        let (reporter, reports) = std::sync::mpsc::channel();
+        let bench = fails_on(Bench::new(1, drops()), &[2, 5])
+            .on_terms(|terms| terms.policy.on_fault = policy);
+        let counters = bench.counters.clone();
+        let report = move |report| reporter.send(report).unwrap();
+        let mut chain = chain([bench.stage.reporting(3, Box::new(report))]);
+        let mut batch = batch([1, 2, 3, 4, 5]);
+        evaluate(&mut chain, &mut batch);
+        assert_eq!(settlements(&batch), settled);
+        assert_eq!((counters.failed.get(), counters.faults.get()), (2, 2));
+        let [seen, passed, accepted, dropped] = tally(&counters);
+        assert_eq!(seen, passed + accepted + dropped);
+        let reports: Vec<FaultReport> = reports.try_iter().collect();
+        let told = reports.iter().map(|report| {
+            let culprit = report.culprit.as_ref().unwrap();
+            assert_eq!((report.worker, culprit.became), (3, policy));
+            (culprit.packet.id, report.fault.detail.as_str())
+        });
+        assert_eq!(Vec::from_iter(told), [(2, "packet 2"), (5, "packet 5")]);
+    }
+}
+
+#[test]
+fn too_heavy_a_batch_has_no_culprit_and_comes_in_parts_from_then_on() {
+    let asked = Asked::default();
+    let calls = asked.clone();
+    let bench = Bench::new(1, nothing()).on_proc(move |view, _| {
+        calls.note(view.packets.len().to_string());
+        if view.packets.len() > 3 {
+            return Err(Fault::new(FaultKind::Deadline, "too many"));
+        }
+        Ok(())
+    });
+    let counters = bench.counters.clone();
+    let mut chain = chain([bench.stage]);
+    evaluate(&mut chain, &mut batch(0..8));
+    let alone = std::iter::repeat_n("1", 8);
+    assert_eq!(
+        asked.taken(),
+        Vec::from_iter(["8"].into_iter().chain(alone))
+    );
+    evaluate(&mut chain, &mut batch(0..8));
+    let taken = asked.taken();
+    assert_eq!(
+        taken,
+        ["4", "1", "1", "1", "1", "2", "2"],
+        "and halved again"
+    );
+    evaluate(&mut chain, &mut batch(0..3));
+    assert_eq!(asked.taken(), ["2", "1"]);
+    assert_eq!((counters.faults.get(), counters.failed.get()), (2, 0));
+    assert_eq!(tally(&counters), [19, 19, 0, 0]);
+}
+
+#[test]
+fn who_fails_too_often_is_not_asked_for_a_while() {
+    let bench = fails_on(Bench::new(1, drops()), &[1]).on_terms(|terms| {
+        terms.policy.on_quarantine = Some(Fallback::Accept);
+        terms.policy.quarantine = Some(Quarantine {
+            faults: 3,
+            window: Duration::from_secs(600),
+            retry: Duration::from_millis(200),
+            retry_max: Duration::from_secs(60),
+        });
+    });
+    let counters = bench.counters.clone();
+    let mut chain = chain([bench.stage]);
+    for _ in 0..3 {
+        evaluate(&mut chain, &mut batch([1]));
+    }
+    assert!(counters.quarantined.load(Ordering::Relaxed));
+    let mut waits = batch([2]);
+    evaluate(&mut chain, &mut waits);
+    assert_eq!(settlements(&waits), [Settlement::Accept]);
+    assert_eq!((counters.skipped.get(), counters.faults.get()), (1, 3));
+    std::thread::sleep(Duration::from_millis(250));
+    let mut tried = batch([2]);
+    evaluate(&mut chain, &mut tried);
+    assert_eq!(settlements(&tried), [Settlement::Drop]);
+    assert!(!counters.quarantined.load(Ordering::Relaxed));
+}
+
+#[test]
+fn who_has_used_up_its_share_is_passed_over() {
+    let bench = Bench::new(1, drops())
+        .on_terms(|terms| {
+            terms.limits.cpu = Some(Share::from_percent(0.1).unwrap());
+            terms.policy.on_overload = Fallback::Drop;
+        })
+        .on_proc(|_, _| {
+            let began = cpu_time();
+            while cpu_time() - began < Duration::from_millis(2) {}
+            Ok(())
+        });
+    let counters = bench.counters.clone();
+    let mut chain = chain([bench.stage]);
+    let mut first = batch([1]);
+    evaluate(&mut chain, &mut first);
+    assert_eq!(settlements(&first), [Settlement::Accept]);
+    let mut second = batch([2, 3]);
+    evaluate(&mut chain, &mut second);
+    assert_eq!(settlements(&second), [Settlement::Drop; 2]);
+    let overloaded = (counters.overloaded.get(), counters.skipped.get());
+    assert_eq!((counters.seen.get(), overloaded), (1, (2, 2)));
 }

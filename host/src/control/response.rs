@@ -140,9 +140,12 @@ fn extension(report: ExtensionReport) -> protocol::Extension {
             stopped: counts.stopped,
             queued: counts.queued,
             edited: counts.edited,
+            failed: counts.failed,
             skipped: counts.skipped,
+            overloaded: counts.overloaded,
         },
         faults: counts.faults,
+        cpu_us: counts.cpu.as_micros() as u64,
     }
 }
 

@@ -42,8 +42,8 @@ fn said(said: &Said) -> protocol::Said {
     let verdict = match said.saying {
         Saying::Verdict(Verdict::Queue(number)) => format!("queue {number}"),
         Saying::Verdict(verdict) => verdict.name().to_owned(),
-        Saying::Skipped => "skipped".to_owned(),
-        Saying::Fault => "fault".to_owned(),
+        Saying::Skipped(_) => "skipped".to_owned(),
+        Saying::Fault(_) => "fault".to_owned(),
     };
     protocol::Said {
         extension: said.extension.to_string(),

@@ -5,12 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
-use std::time::Duration;
 
 use wasmtime::Engine;
 
-/// How often the deadline of a running guest is looked at.
-const TICK: Duration = Duration::from_millis(1);
+use crate::chain::TICK;
 
 /// After so many ticks without a guest that runs the clock rests: to wake it costs some
 /// microseconds, which not each of a busy queue's batches should pay.

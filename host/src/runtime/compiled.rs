@@ -145,7 +145,7 @@ impl Compiled {
     /// It failed.
     pub fn help(&self) -> Result<Option<String>, Fault> {
         let limits = Limits::default();
-        let log = SharedLog::new(&self.description.name, LogLevel::default());
+        let log = SharedLog::new(&self.description.name, &limits, &LogLevel::default());
         let mut guest = self.guest(log, Arc::default(), &limits, limits.call_deadline)?;
         guest.call(limits.call_deadline, |guest, store| guest.call_help(store))
     }
@@ -166,7 +166,7 @@ impl Compiled {
 fn describe(runtime: &Runtime, pre: &StatelessPre<HostState>) -> Result<Description, CompileError> {
     let limits = Limits::default();
     let deadline = limits.call_deadline;
-    let log = SharedLog::new("(not described yet)", LogLevel::default());
+    let log = SharedLog::new("(not described yet)", &limits, &LogLevel::default());
     let mut guest = Guest::new(runtime, pre, log, Arc::default(), &limits, deadline)?;
     let told = guest.call(deadline, |guest, store| guest.call_describe(store))?;
     if !is_name(&told.name) {

@@ -8,6 +8,7 @@ use wasmtime::{Config, Engine, WasmBacktraceDetails};
 use super::cache::CodeCache;
 use super::clock::Clock;
 use super::host_api::{self, HostState};
+use super::nursery::Nursery;
 
 /// Why the sandbox cannot be had on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum RuntimeError {
     /// There is no thread for the deadlines.
     #[error("cannot start the thread that watches deadlines")]
     Clock(#[source] io::Error),
+    /// There is no thread that makes instances ahead.
+    #[error("cannot start the thread that makes instances")]
+    Nursery(#[source] io::Error),
 }
 
 /// Compiles guests and gives them their host functions. Clones are cheap, and
@@ -27,12 +31,13 @@ pub struct Runtime {
     pub(super) engine: Engine,
     pub(super) linker: Linker<HostState>,
     pub(super) clock: Clock,
+    pub(super) nursery: Nursery,
     pub(super) cache: Option<CodeCache>,
 }
 
 impl Runtime {
-    /// Starts the compiler and the thread that watches deadlines; the thread
-    /// ends with the last clone.
+    /// Starts the compiler, the thread that watches deadlines and the one that makes
+    /// instances ahead; the threads end with the last clone.
     ///
     /// # Errors
     /// The machine does not give what the engine needs.
@@ -41,9 +46,11 @@ impl Runtime {
         let linker =
             host_api::linker(&engine).map_err(|error| RuntimeError::Engine(error.into()))?;
         let clock = Clock::start(&engine).map_err(RuntimeError::Clock)?;
+        let nursery = Nursery::start().map_err(RuntimeError::Nursery)?;
         Ok(Self {
             engine,
             clock,
+            nursery,
             cache: None,
             linker,
         })

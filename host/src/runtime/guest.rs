@@ -106,10 +106,6 @@ impl Guest {
 /// Whether an extension did as it was asked, or the text with which it refused.
 type Answer<T> = Result<T, String>;
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "called once faults are recovered from")
-)]
 impl Guest {
     /// Whether its state can be carried over to another instance.
     pub(super) fn has_state(&self) -> bool {

@@ -10,14 +10,13 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::bindings::ipqext::packet::host::Level;
+use crate::chain::Limits;
 use crate::telemetry::{self, LogLevel, RateLimit};
 
 /// How many lines of one call are kept.
 const LINES_A_CALL: usize = 32;
 /// How many bytes of one line are kept.
 const LINE_BYTES: usize = 1024;
-/// How many lines of one instance are logged in a second.
-const LINES_A_SECOND: u32 = 20;
 
 /// The lines of one instance, and of those that take its place after faults. Only
 /// the thread that calls the guest ever takes this lock: the WASI streams want to be
@@ -28,8 +27,38 @@ pub(super) struct SharedLog(Arc<Mutex<GuestLog>>);
 impl SharedLog {
     /// An empty log of the extension of this name, of which lines up to that level are
     /// written.
-    pub(super) fn new(extension: &str, level: LogLevel) -> Self {
-        Self(Arc::new(Mutex::new(GuestLog::new(extension, level))))
+    pub(super) fn new(extension: &str, limits: &Limits, level: &LogLevel) -> Self {
+        let log = GuestLog::new(extension, limits.log_lines, level.clone());
+        Self(Arc::new(Mutex::new(log)))
+    }
+
+    /// The same, which keeps its lines until it [succeeds](Self::succeed) another.
+    pub(super) fn held(extension: &str, limits: &Limits, level: &LogLevel) -> Self {
+        let log = Self::new(extension, limits, level);
+        log.lock().is_held = true;
+        log
+    }
+
+    /// Takes the place of another: its lines are written from now on, within what the other
+    /// one left of their number.
+    pub(super) fn succeed(&self, other: &Self) {
+        let mut log = self.lock();
+        std::mem::swap(&mut log.limit, &mut other.lock().limit);
+        log.is_held = false;
+        log.publish();
+    }
+
+    /// Sets how many lines are written in a second.
+    pub(super) fn set_lines(&self, lines: u32) {
+        self.lock().limit.set(lines);
+    }
+
+    /// Says that the extension would not save its state.
+    pub(super) fn refuses_to_save(&self, text: &str) {
+        let mut log = self.lock();
+        let line = format!("it does not save its state: {text}");
+        log.line(Level::Warn, &line);
+        log.publish();
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, GuestLog> {
@@ -46,17 +75,20 @@ pub(super) struct GuestLog {
     cut: u64,
     limit: RateLimit,
     level: LogLevel,
+    /// Whether lines are kept for later.
+    is_held: bool,
 }
 
 impl GuestLog {
-    fn new(extension: &str, level: LogLevel) -> Self {
+    fn new(extension: &str, lines: u32, level: LogLevel) -> Self {
         Self {
             extension: extension.into(),
             staged: Vec::new(),
             partial: Vec::new(),
             cut: 0,
-            limit: RateLimit::new(LINES_A_SECOND, Duration::from_secs(1)),
+            limit: RateLimit::new(lines, Duration::from_secs(1)),
             level,
+            is_held: false,
         }
     }
 
@@ -94,7 +126,7 @@ impl GuestLog {
 
     /// The call returned: what it said counts.
     pub(super) fn publish(&mut self) {
-        if self.staged.is_empty() && self.cut == 0 {
+        if self.is_held || self.staged.is_empty() && self.cut == 0 {
             return;
         }
         for (level, message) in self.staged.drain(..) {
@@ -213,7 +245,7 @@ mod tests {
 
     #[test]
     fn lines_are_bounded_and_cannot_forge_others() {
-        let mut log = GuestLog::new("x", LogLevel::default());
+        let mut log = GuestLog::new("x", 20, LogLevel::default());
         log.write(Level::Info, b"one\ntwo\x1b[31m\nthr");
         log.write(Level::Info, b"ee\n\nleft");
         assert_eq!(log.take(), ["one", "two [31m", "three", "left"]);
@@ -232,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_does_not_grow_for_ever() {
-        let mut log = GuestLog::new("x", LogLevel::default());
+        let mut log = GuestLog::new("x", 20, LogLevel::default());
         for _ in 0..1000 {
             log.write(Level::Info, &[b'a'; 1000]);
         }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -12,7 +11,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::bindings::ipqext::packet::host;
 use super::guest_log::{GuestStream, SharedLog};
 use super::wasi;
-use crate::chain::Limits;
+use crate::chain::{Limits, cpu_time};
 use crate::packet::Links;
 
 /// How many random bytes a guest gets in one call: no deadline interrupts it.
@@ -107,10 +106,7 @@ impl Deadline {
     }
 
     fn tick(&mut self) -> UpdateDeadline {
-        let Ok(now) = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID) else {
-            return UpdateDeadline::Interrupt;
-        };
-        let now = Duration::from(now);
+        let now = cpu_time();
         let began = *self.began.get_or_insert(now);
         if now.saturating_sub(began) < self.allowed {
             UpdateDeadline::Continue(1)

@@ -2,19 +2,26 @@
 //! new start after a fault.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
 
 use super::bindings;
 use super::compiled::Compiled;
 use super::crossing::{Batch, Packet};
 use super::guest::Guest;
 use super::guest_log::SharedLog;
-use crate::chain::{Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, View};
+use super::nursery::{Birth, Born};
+use crate::chain::{
+    Budget, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, Recovered, View, cpu_time,
+};
 use crate::packet::{Links, Outcome};
 use crate::telemetry::LogLevel;
 
 /// How many characters of a guest's answer are kept.
 const ANSWER_CHARS_MAX: usize = 64 << 10;
+
+/// How often an extension saves its state, while packets come.
+const SAVED_EVERY: Duration = Duration::from_secs(1);
 
 /// What an instance is started with.
 #[derive(Clone, Debug)]
@@ -36,12 +43,37 @@ pub struct Context {
 /// An initialised extension, which can stand in a chain.
 pub struct Instance {
     compiled: Arc<Compiled>,
-    context: Context,
-    guest: Guest,
+    context: Arc<Context>,
+    /// None from a fault until another takes its place.
+    guest: Option<Box<Guest>>,
+    /// One that is made ahead, to take its place.
+    spare: Option<Receiver<Born>>,
+    /// What it took to make the last one.
+    birth_cost: Duration,
     /// Outlives the guest, so that a new start brings no new allowance of lines.
     log: SharedLog,
     started: bool,
     links: Arc<Links>,
+    state: State,
+}
+
+/// What a guest saved.
+struct State {
+    saved: Option<Vec<u8>>,
+    /// When it was asked last.
+    asked: Instant,
+    /// Whether it was called since.
+    is_old: bool,
+}
+
+impl State {
+    fn none() -> Self {
+        Self {
+            saved: None,
+            asked: Instant::now(),
+            is_old: false,
+        }
+    }
 }
 
 impl Instance {
@@ -54,22 +86,32 @@ impl Instance {
         context: Context,
         links: Arc<Links>,
     ) -> Result<Self, LifecycleError> {
-        let log = SharedLog::new(&compiled.description.name, context.log.clone());
+        let name = &compiled.description.name;
+        let log = SharedLog::new(name, &context.limits, &context.log);
         let deadline = context.limits.call_deadline;
+        let began = cpu_time();
         let guest = initialised(&compiled, &context, &log, links.clone(), deadline)?;
         Ok(Self {
             compiled,
-            context,
-            guest,
+            context: Arc::new(context),
+            guest: Some(Box::new(guest)),
+            spare: None,
+            birth_cost: cpu_time().saturating_sub(began),
             log,
             started: false,
             links,
+            state: State::none(),
         })
+    }
+
+    fn guest(&mut self) -> Result<&mut Guest, Fault> {
+        let guest = self.guest.as_deref_mut();
+        guest.ok_or_else(|| Fault::new(FaultKind::Restart, "it failed and does not run again yet"))
     }
 
     fn answer(&mut self, call: Lifecycle) -> Result<Result<Option<String>, String>, Fault> {
         let deadline = self.call_deadline();
-        self.guest.call(deadline, |guest, store| {
+        self.guest()?.call(deadline, |guest, store| {
             let done = match call {
                 Lifecycle::Start => guest.call_start(store)?,
                 Lifecycle::Stop => guest.call_stop(store)?,
@@ -90,9 +132,142 @@ impl Instance {
             limits.call_deadline
         }
     }
+
+    /// Has a spare made, unless one is there or under way.
+    fn want_spare(&mut self) {
+        if self.spare.is_none() {
+            let birth = Birth {
+                compiled: self.compiled.clone(),
+                context: self.context.clone(),
+                links: self.links.clone(),
+            };
+            self.spare = Some(self.compiled.runtime.nursery.bear(birth));
+        }
+    }
+
+    /// Takes the spare, if it is there.
+    fn take_spare(&mut self) -> Option<Born> {
+        match self.spare.as_ref()?.try_recv() {
+            Ok(born) => {
+                self.spare = None;
+                Some(born)
+            }
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                self.spare = None;
+                None
+            }
+        }
+    }
+
+    /// Another guest, initialised: the spare, or one that is made here if that can be done in
+    /// half of the time that is allowed.
+    fn successor(&mut self, allowed: Option<Duration>) -> Result<Option<Box<Guest>>, Fault> {
+        if let Some(born) = self.take_spare() {
+            let (guest, log) = born.map_err(cannot_start)?;
+            log.succeed(&self.log);
+            self.log = log;
+            return Ok(Some(guest));
+        }
+        let deadline = match allowed {
+            None => self.context.limits.call_deadline,
+            Some(allowed) if self.birth_cost <= allowed / 2 => allowed,
+            Some(_) => {
+                self.want_spare();
+                return Ok(None);
+            }
+        };
+        let began = cpu_time();
+        let (compiled, context) = (&self.compiled, &self.context);
+        let born = initialised(compiled, context, &self.log, self.links.clone(), deadline);
+        self.birth_cost = cpu_time().saturating_sub(began);
+        match born {
+            Ok(guest) => Ok(Some(Box::new(guest))),
+            Err(LifecycleError::Fault(fault))
+                if fault.kind == FaultKind::Deadline && allowed.is_some() =>
+            {
+                // It takes longer than it did: elsewhere there is the time.
+                self.want_spare();
+                Ok(None)
+            }
+            Err(error) => Err(cannot_start(error)),
+        }
+    }
+
+    /// Gives a new guest the state that was saved.
+    fn restore(&mut self, allowed: Option<Duration>) -> Result<(), Fault> {
+        let Some(saved) = &self.state.saved else {
+            return Ok(());
+        };
+        let version = &self.compiled.description.version;
+        let deadline = allowed.unwrap_or(self.context.limits.call_deadline);
+        let guest = self.guest.as_deref_mut();
+        let restored = guest.map_or(Ok(Ok(())), |guest| {
+            guest.restore(deadline, version, std::slice::from_ref(saved))
+        });
+        restored?.map_err(|text| {
+            let detail = format!(
+                "it does not take up the state that it saved: {}",
+                bounded(text)
+            );
+            Fault::new(FaultKind::Restart, detail)
+        })
+    }
+
+    fn bury(&mut self) {
+        if let Some(dead) = self.guest.take() {
+            self.compiled.runtime.nursery.bury(dead);
+        }
+    }
+
+    fn start_over(&mut self, budget: Option<Budget>) -> Result<Recovered, Fault> {
+        let left = || budget.map(|budget| budget.left());
+        let mut recovered = Recovered::Whole;
+        self.guest = self.successor(left())?;
+        if self.guest.is_none() {
+            return Ok(Recovered::NotYet);
+        }
+        if let Err(fault) = self.restore(left()) {
+            // Whatever it took up of it is thrown away with the state.
+            self.state.saved = None;
+            self.bury();
+            self.guest = self.successor(left())?;
+            recovered = Recovered::Anew(fault);
+            if self.guest.is_none() {
+                return Ok(Recovered::NotYet);
+            }
+        }
+        if self.started {
+            let answer = self.answer(Lifecycle::Start)?;
+            answer.map_err(|text| cannot_start(LifecycleError::Refused(bounded(text))))?;
+            self.want_spare();
+        }
+        Ok(recovered)
+    }
 }
 
-fn initialised(
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.bury();
+    }
+}
+
+fn cannot_start(error: LifecycleError) -> Fault {
+    match error {
+        LifecycleError::Refused(text) => Fault::new(
+            FaultKind::Restart,
+            format!("it refused to start again: {text}"),
+        ),
+        LifecycleError::Fault(fault) => Fault {
+            detail: format!("{}: {}", fault.kind.name(), fault.detail),
+            kind: FaultKind::Restart,
+            ..fault
+        },
+    }
+}
+
+/// Instantiates and initialises an extension.
+pub(super) fn initialised(
     compiled: &Compiled,
     context: &Context,
     log: &SharedLog,
@@ -119,10 +294,24 @@ fn bounded(text: String) -> String {
 }
 
 impl Filter for Instance {
-    fn proc(&mut self, view: &View<'_>, outcome: &mut Outcome) -> Result<(), Fault> {
-        if !Arc::ptr_eq(&self.links, view.links) {
+    fn proc(
+        &mut self,
+        view: &View<'_>,
+        allowed: Duration,
+        outcome: &mut Outcome,
+    ) -> Result<(), Fault> {
+        let is_told = Arc::ptr_eq(&self.links, view.links);
+        if !is_told {
             self.links = view.links.clone();
-            self.guest.adopt_links(view.links.clone());
+        }
+        self.state.is_old = true;
+        let links = &self.links;
+        let Some(guest) = &mut self.guest else {
+            let detail = "it failed and does not run again yet";
+            return Err(Fault::new(FaultKind::Restart, detail));
+        };
+        if !is_told {
+            guest.adopt_links(links.clone());
         }
         let batch = Batch {
             now_ns: view.now_ns,
@@ -130,22 +319,27 @@ impl Filter for Instance {
             packets: Packet::all(view.packets),
             bytes: view.bytes,
         };
-        let deadline = self.context.limits.batch_deadline;
-        self.guest.proc(deadline, batch, outcome)
+        guest.proc(allowed, batch, outcome)
     }
 
-    fn recover(&mut self, started: bool) -> Result<(), Fault> {
+    fn recover(&mut self, started: bool, allowed: Option<Duration>) -> Result<Recovered, Fault> {
         self.started = started;
-        let restart = |error: LifecycleError| Fault::new(FaultKind::Restart, error.to_string());
-        let deadline = self.call_deadline();
-        let links = self.links.clone();
-        self.guest = initialised(&self.compiled, &self.context, &self.log, links, deadline)
-            .map_err(restart)?;
-        if self.started {
-            let answer = self.answer(Lifecycle::Start)?;
-            answer.map_err(|text| restart(LifecycleError::Refused(bounded(text))))?;
+        self.bury();
+        let recovered = self.start_over(allowed.map(Budget::new));
+        match &recovered {
+            Ok(Recovered::Whole | Recovered::Anew(_)) => {
+                if let Some(guest) = &mut self.guest {
+                    guest.adopt_links(self.links.clone());
+                }
+            }
+            Ok(Recovered::NotYet) => {}
+            Err(_) => {
+                self.bury();
+                // What it is tried again with is made meanwhile.
+                self.want_spare();
+            }
         }
-        Ok(())
+        recovered
     }
 
     fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {
@@ -155,9 +349,44 @@ impl Filter for Instance {
         }
         let answer = self.answer(call)?;
         let text = answer.map_err(|text| LifecycleError::Refused(bounded(text)))?;
-        if call == Lifecycle::Start {
-            self.started = true;
+        match call {
+            Lifecycle::Start => {
+                self.started = true;
+                self.want_spare();
+            }
+            // What was saved is what it was told to forget.
+            Lifecycle::Reset => self.state = State::none(),
+            Lifecycle::Stop | Lifecycle::Info | Lifecycle::Fini => {}
         }
         Ok(text.map(bounded))
+    }
+
+    fn set_limits(&mut self, limits: &Limits) {
+        self.log.set_lines(limits.log_lines);
+        let context = Arc::make_mut(&mut self.context);
+        context.limits = *limits;
+        // It was made under the old ones.
+        if self.spare.take().is_some() {
+            self.want_spare();
+        }
+    }
+
+    fn rest(&mut self) -> Result<(), Fault> {
+        let Some(guest) = &mut self.guest else {
+            return Ok(());
+        };
+        if !guest.has_state() || !self.state.is_old || self.state.asked.elapsed() < SAVED_EVERY {
+            return Ok(());
+        }
+        self.state.asked = Instant::now();
+        self.state.is_old = false;
+        let limits = &self.context.limits;
+        let saved = guest.save(limits.worker_call_deadline)?;
+        match saved {
+            Ok(bytes) => self.state.saved = Some(bytes),
+            // It keeps what it saved before.
+            Err(text) => self.log.refuses_to_save(&bounded(text)),
+        }
+        Ok(())
     }
 }

@@ -254,7 +254,11 @@ fn initialised(name: &str, params: &str, limits: &Limits) -> Guest {
 }
 
 fn guest(compiled: &Compiled, params: &str, limits: &Limits) -> Guest {
-    let log = SharedLog::new(&compiled.description.name, LogLevel::default());
+    let log = SharedLog::new(
+        &compiled.description.name,
+        &Limits::default(),
+        &LogLevel::default(),
+    );
     let links = Arc::new(Links::default());
     let mut guest = compiled.guest(log, links, limits, ENOUGH).unwrap();
     let context = Context {

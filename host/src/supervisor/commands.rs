@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Supervisor;
 use super::extension::{Extension, Life};
-use crate::chain::{Lifecycle, LimitsChange, PolicyChange, Stage, StageId, Terms};
+use crate::chain::{CpuUse, Lifecycle, LimitsChange, PolicyChange, Stage, StageId, Terms};
 use crate::event::{Action, CommandError, GrantChange, Reply};
 use crate::packet::Group;
 use crate::registry::canonical;
@@ -54,6 +54,7 @@ impl Supervisor {
         let compiled = Arc::new(compiled);
         let id = StageId(self.next_id);
         let log = LogLevel::default();
+        let used = Arc::<CpuUse>::default();
         let stages = (0..self.workers).map(|worker| {
             let counters = Arc::<StageCounters>::default();
             let context = Context {
@@ -67,7 +68,9 @@ impl Supervisor {
             let filter = Instance::new(compiled.clone(), context, self.links.clone())
                 .map_err(|error| CommandError::lifecycle(name, "init", error))?;
             let needs = compiled.description.needs;
-            let stage = Stage::new(id, name.into(), needs, Box::new(filter), counters.clone());
+            let stage = Stage::new(id, name.into(), needs, Box::new(filter), counters.clone())
+                .reporting(worker, self.reporter())
+                .sharing(used.clone());
             Ok((stage, counters))
         });
         let stages: Vec<_> = stages.collect::<Result<_, CommandError>>()?;

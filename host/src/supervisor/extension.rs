@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::chain::{FaultReport, Lifecycle, Stage, StageId, Terms};
 use crate::event::{CommandError, Counts, ExtensionReport, GrantChange, State};
@@ -205,8 +206,11 @@ impl Extension {
             stopped: sum(|counters| &counters.stopped),
             queued: sum(|counters| &counters.queued),
             edited: sum(|counters| &counters.edited),
+            failed: sum(|counters| &counters.failed),
             skipped: sum(|counters| &counters.skipped),
+            overloaded: sum(|counters| &counters.overloaded),
             faults: sum(|counters| &counters.faults),
+            cpu: Duration::from_nanos(sum(|counters| &counters.cpu_ns)),
         }
     }
 }

@@ -94,8 +94,8 @@ impl Record {
                 continue;
             };
             let fault = match note.saying {
-                Saying::Fault => journal.fault(note.stage).map(Box::from),
-                Saying::Verdict(_) | Saying::Skipped => None,
+                Saying::Fault(_) => journal.fault(note.stage, place).map(Box::from),
+                Saying::Verdict(_) | Saying::Skipped(_) => None,
             };
             self.said.push(Said {
                 extension: extension.clone(),

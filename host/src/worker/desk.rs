@@ -53,6 +53,11 @@ impl Desk {
         self.chain.evaluate(batch, &self.links);
     }
 
+    /// Between two batches: extensions may do what is due.
+    pub(super) fn rest(&mut self) {
+        self.chain.rest();
+    }
+
     /// Has all extensions start over: whatever ended the worker, they may be in the middle
     /// of something. One that cannot is quarantined.
     pub fn renew(&mut self) {

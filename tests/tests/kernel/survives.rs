@@ -14,6 +14,8 @@ fn ten_thousand_packets_pass_one_that_panics_and_one_that_loops() {
     };
     let arguments = ["--start", "panics", "--start", "loops-hundredth"];
     let mut daemon = Daemon::start(&net, guests::hostile(), &arguments);
+    daemon.ipqext("policy panics --quarantine off");
+    daemon.ipqext("policy loops-hundredth --quarantine off");
     queue_udp(&net);
     let peer = program("udp-peer");
     let output = net.run(&format!("{} 10000 100", peer.display()));
@@ -21,17 +23,18 @@ fn ten_thousand_packets_pass_one_that_panics_and_one_that_loops() {
     assert!(daemon.lives());
 
     let panics = daemon.listed("panics");
-    let batches = daemon.json("status")["queues"][0]["packets"]["batches"].clone();
-    assert_eq!(panics["packets"]["seen"], 10_000);
-    assert_eq!(panics["packets"]["passed"], 10_000);
-    assert_eq!(panics["faults"], batches, "one a batch");
+    let packets = &panics["packets"];
+    let [seen, skipped] = ["seen", "skipped"].map(|counter| packets[counter].as_u64().unwrap());
+    assert_eq!(seen + skipped, 10_000, "{panics}");
+    assert_eq!(packets["passed"], seen, "{panics}");
+    assert_eq!(packets["failed"], seen, "{panics}");
     let loops = daemon.listed("loops-hundredth");
     assert_eq!(loops["packets"]["seen"], 10_000);
     assert_eq!(loops["faults"], 100, "the kernel numbers packets from 1");
 
     // The panic's text is told, and the deadline.
     daemon.logged("is too much");
-    let log = daemon.logged("10 ms of CPU time");
+    let log = daemon.logged("of CPU time");
     assert!(log.lines().count() < 1000, "the log is bounded: {log}");
 }
 
@@ -62,24 +65,22 @@ fn one_that_sleeps_holds_up_nothing() {
 }
 
 #[test]
-fn one_that_cannot_start_again_in_time_is_quarantined_and_the_traffic_goes_on() {
-    let Some(net) =
-        namespace("one_that_cannot_start_again_in_time_is_quarantined_and_the_traffic_goes_on")
-    else {
+fn one_that_takes_long_to_start_again_holds_up_nothing() {
+    let Some(net) = namespace("one_that_takes_long_to_start_again_holds_up_nothing") else {
         return;
     };
     let daemon = Daemon::start(&net, guests::hostile(), &["--start", "slow-init"]);
     queue_icmp(&net);
     assert_eq!(net.ping(3, "127.0.0.1"), 3);
     let listed = daemon.listed("slow-init");
-    assert_eq!(listed["state"], "quarantined");
-    assert_eq!(listed["faults"], 2, "the panic, and the start after it");
-    assert_eq!(listed["packets"]["seen"], 1);
-    assert_eq!(listed["packets"]["skipped"], 5);
-    // Off the worker it has the time that it needs.
-    daemon.ipqext("stop slow-init");
-    daemon.ipqext("start slow-init");
-    assert_eq!(daemon.listed("slow-init")["state"], "started");
+    assert_eq!(listed["state"], "started");
+    // The spare that was made ahead took the place of the first. That of the second has to
+    // be made, and not by the worker.
+    let packets = &listed["packets"];
+    let [seen, skipped] = ["seen", "skipped"].map(|counter| packets[counter].as_u64().unwrap());
+    assert_eq!(listed["faults"], seen, "{listed}");
+    assert!(skipped > 0, "{listed}");
+    assert_eq!(seen + skipped, 6, "{listed}");
 }
 
 #[test]
@@ -88,6 +89,7 @@ fn one_that_babbles_at_each_new_start_does_not_flood_the_log() {
         return;
     };
     let daemon = Daemon::start(&net, guests::hostile(), &["--start", "babbles"]);
+    daemon.ipqext("policy babbles --quarantine off");
     queue_udp(&net);
     let peer = program("udp-peer");
     // One at a time: each packet is a batch, a fault and a new start.

@@ -1,0 +1,65 @@
+//! A filter behind a wall: what the host does for one extension cannot take others along.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::fault::{Fault, FaultKind, Lifecycle, LifecycleError};
+use super::limits::Limits;
+use super::{Filter, Recovered, View};
+use crate::packet::Outcome;
+
+/// A filter whose panics are faults. They are bugs of the host: a sandboxed extension's own
+/// are traps.
+pub(super) struct Guarded(pub(super) Box<dyn Filter>);
+
+impl Guarded {
+    fn call<T, E: From<Fault>>(
+        &mut self,
+        call: impl FnOnce(&mut dyn Filter) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let Self(filter) = self;
+        // After a fault it starts over: what the panic left half done is thrown away.
+        catch_unwind(AssertUnwindSafe(|| call(&mut **filter)))
+            .unwrap_or_else(|panic| Err(fault(&*panic).into()))
+    }
+}
+
+fn fault(panic: &(dyn Any + Send)) -> Fault {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    let text = text.as_deref().unwrap_or("no text");
+    let detail = format!("a bug in ipqext, and not in the extension: it panicked: {text}");
+    Fault::new(FaultKind::HostPanic, detail)
+}
+
+impl Filter for Guarded {
+    fn proc(
+        &mut self,
+        view: &View<'_>,
+        allowed: Duration,
+        outcome: &mut Outcome,
+    ) -> Result<(), Fault> {
+        self.call(|filter| filter.proc(view, allowed, outcome))
+    }
+
+    fn recover(&mut self, started: bool, allowed: Option<Duration>) -> Result<Recovered, Fault> {
+        self.call(|filter| filter.recover(started, allowed))
+    }
+
+    fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {
+        self.call(|filter| filter.lifecycle(call))
+    }
+
+    fn set_limits(&mut self, limits: &Limits) {
+        // Without them it goes on under the old ones, and nothing else is lost.
+        let _ = self.call(|filter| -> Result<(), Fault> {
+            filter.set_limits(limits);
+            Ok(())
+        });
+    }
+
+    fn rest(&mut self) -> Result<(), Fault> {
+        self.call(|filter| filter.rest())
+    }
+}

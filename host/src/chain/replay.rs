@@ -1,0 +1,92 @@
+//! After a fault: which packet was it, and what the others get.
+//!
+//! What takes the filter's place is given the packets of the call again, one by one. Who it
+//! fails on is the culprit, and gets the fault policy; the others get its verdicts. All of
+//! it together has one deadline. What is not reached in that time gets the fault policy as
+//! well. So a fault delays the packets behind it by two deadlines and two ticks of the
+//! clock at most: that of the call, and that of its replay.
+
+use super::budget::{Budget, TICK};
+use super::fault::{Fault, FaultKind};
+use super::stage::{Stage, Visit};
+
+impl Stage {
+    /// Finds the packet that a call failed on, and decides the others.
+    pub(super) fn replay(&mut self, cause: Fault, visit: &mut Visit<'_>) {
+        let window = visit.scratch.selection.window();
+        if window.len() == 1 {
+            let budget = Budget::new(self.terms.limits.batch_deadline);
+            self.blame(cause, visit);
+            self.renew(Some(&budget));
+            return;
+        }
+        let deadline = self.terms.limits.batch_deadline;
+        // Half of the time for one packet leaves the other half for those behind it.
+        let most = deadline / 2;
+        let budget = Budget::new(deadline + TICK);
+        let mut culprits = 0;
+        let mut reached = window.start;
+        self.breaks();
+        while reached < window.end && self.is_ready(&budget) {
+            visit.scratch.selection.narrow(reached..reached + 1);
+            let allowed = most.min(budget.left());
+            match self.ask(visit, allowed) {
+                Ok(()) => self.apply(visit),
+                // It may have wanted just a little more than was left.
+                Err(fault) if fault.kind == FaultKind::Deadline && allowed < most => {
+                    self.breaks();
+                    break;
+                }
+                Err(fault) => {
+                    culprits += 1;
+                    self.blame(fault, visit);
+                }
+            }
+            reached += 1;
+        }
+        if culprits == 0 {
+            self.blame_nobody(cause, visit);
+        }
+        if reached < window.end {
+            visit.scratch.selection.narrow(reached..window.end);
+            self.give_up(visit);
+        }
+        if !self.is_sound() {
+            self.renew(Some(&budget));
+        }
+    }
+
+    /// Whether there is time for one packet more, and somebody to ask.
+    fn is_ready(&mut self, budget: &Budget) -> bool {
+        !budget.left().is_zero() && (self.is_sound() || self.renew(Some(budget)))
+    }
+
+    /// The packet in the selection's window is the culprit.
+    fn blame(&mut self, fault: Fault, visit: &mut Visit<'_>) {
+        let place = visit.scratch.selection.places()[0];
+        visit.note_fault(Some(place), &fault);
+        let culprit = self.culprit(visit, place);
+        self.give_up(visit);
+        self.note_fault(fault, "proc", Some(culprit));
+    }
+
+    /// No packet makes it fail alone. If all together take too long, it is given fewer at a
+    /// time from now on.
+    fn blame_nobody(&mut self, cause: Fault, visit: &mut Visit<'_>) {
+        visit.note_fault(None, &cause);
+        if cause.kind == FaultKind::Deadline && self.batch_max > 1 {
+            let given = visit.scratch.selection.count().min(self.batch_max);
+            self.batch_max = (given / 2).max(1);
+            tracing::warn!(
+                extension = &*self.name,
+                packets = self.batch_max,
+                "extension takes too long for so many packets, and is given fewer at a time"
+            );
+        }
+        let was_sound = self.is_sound();
+        self.note_fault(cause, "proc", None);
+        if was_sound {
+            self.mends();
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Where instances are made ahead and dead ones are buried, away from the workers.
+//!
+//! One thread serves all extensions. Whoever is in haste makes an instance itself: so an
+//! extension that takes long to begin holds up the spares of others, and nothing else.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+
+use super::compiled::Compiled;
+use super::guest::Guest;
+use super::guest_log::SharedLog;
+use super::instance::{Context, initialised};
+use crate::chain::LifecycleError;
+use crate::packet::Links;
+
+/// So many dead instances may wait for their burial: each holds its memory. Others are
+/// buried by whoever brings them.
+const DEAD_MAX: usize = 16;
+
+/// A thread that makes and buries instances. It ends with the last clone.
+#[derive(Clone)]
+pub(super) struct Nursery {
+    orders: Sender<Order>,
+    dead: Arc<AtomicUsize>,
+}
+
+enum Order {
+    Birth(Birth, SyncSender<Born>),
+    Burial(Box<Guest>),
+}
+
+/// An instance that is to be made: initialised, and not started.
+pub(super) struct Birth {
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) context: Arc<Context>,
+    pub(super) links: Arc<Links>,
+}
+
+/// What became of it.
+pub(super) type Born = Result<(Box<Guest>, SharedLog), LifecycleError>;
+
+impl Nursery {
+    /// Starts the thread.
+    pub(super) fn start() -> io::Result<Self> {
+        let (orders, inbox) = channel();
+        let dead = Arc::<AtomicUsize>::default();
+        let buried = dead.clone();
+        std::thread::Builder::new()
+            .name("ipqext-nursery".to_owned())
+            .spawn(move || serve(&inbox, &buried))?;
+        Ok(Self { orders, dead })
+    }
+
+    /// Has an instance made. It comes when it comes; nothing comes if there is a bug in the
+    /// host.
+    pub(super) fn bear(&self, birth: Birth) -> Receiver<Born> {
+        let (reply, born) = sync_channel(1);
+        // Without the thread the receiver hears that nothing comes.
+        let _ = self.orders.send(Order::Birth(birth, reply));
+        born
+    }
+
+    /// Has a dead instance thrown away, which takes as long as to make one.
+    pub(super) fn bury(&self, guest: Box<Guest>) {
+        if self.dead.fetch_add(1, Ordering::Relaxed) < DEAD_MAX {
+            // Without the thread it is thrown away here.
+            let _ = self.orders.send(Order::Burial(guest));
+        } else {
+            self.dead.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn serve(orders: &Receiver<Order>, dead: &AtomicUsize) {
+    for order in orders {
+        // A bug in the host's code for one extension must not take others along.
+        let served = catch_unwind(AssertUnwindSafe(|| match order {
+            Order::Birth(birth, reply) => {
+                // Whoever wanted it may have gone.
+                let _ = reply.send(bear(&birth));
+            }
+            Order::Burial(guest) => {
+                drop(guest);
+                dead.fetch_sub(1, Ordering::Relaxed);
+            }
+        }));
+        if served.is_err() {
+            tracing::error!("a bug in ipqext: an instance could not be made or thrown away");
+        }
+    }
+}
+
+fn bear(birth: &Birth) -> Born {
+    let Birth {
+        compiled,
+        context,
+        links,
+    } = birth;
+    // What it says when it begins is told once it takes a place.
+    let log = SharedLog::held(&compiled.description.name, &context.limits, &context.log);
+    let deadline = context.limits.call_deadline;
+    let guest = initialised(compiled, context, &log, links.clone(), deadline)?;
+    Ok((Box::new(guest), log))
+}
