@@ -15,6 +15,7 @@ mod guarded;
 mod journal;
 mod limits;
 mod meter;
+mod overload;
 mod policy;
 mod replay;
 mod report;

@@ -274,6 +274,10 @@ pub struct QueueReport {
     pub demanded: Demanded,
     /// How many clients watch its packets.
     pub watchers: u64,
+    /// How many extensions are passed over now, since the queue was about to overflow.
+    pub passed_over: u64,
+    /// How often one was.
+    pub overload_steps: u64,
     /// Packets received.
     pub received: u64,
     /// Packets accepted.

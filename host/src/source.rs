@@ -180,6 +180,12 @@ pub trait PacketSource: Send {
         Ok(false)
     }
 
+    /// How full it is, from 0 to 1, where it overflows: packets that wait against those that
+    /// may. `batch` is what came last. Asked under load only.
+    fn fullness(&self, _batch: &Batch) -> f32 {
+        0.0
+    }
+
     /// Ends the blocking of `recv`, from any thread. Calls are not counted: one
     /// `Woken` may stand for many.
     fn waker(&self) -> Waker;

@@ -84,6 +84,10 @@ pub struct WorkerCounters {
     pub batches: Counter,
     /// How many clients watch its packets now.
     pub watchers: Counter,
+    /// How often an extension was passed over since the queue was about to overflow.
+    pub overload_steps: Counter,
+    /// How many extensions are passed over now.
+    pub passed_over: Counter,
 }
 
 /// Lets a few events through in each period and counts the others.

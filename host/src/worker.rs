@@ -21,8 +21,10 @@ use crate::source::{Losses, PacketSource, Received, SourceError};
 use crate::trace::Tap;
 
 mod desk;
+mod ladder;
 
 pub use desk::Desk;
+use ladder::Ladder;
 
 /// How long a worker that is told to end goes on deciding packets that already
 /// wait in its queue; as long again it accepts them undecided.
@@ -80,6 +82,7 @@ pub struct Worker {
     source: Box<dyn PacketSource>,
     desk: Desk,
     batch: Batch,
+    ladder: Ladder,
     /// Whether the batch has packets that are not settled.
     in_hand: bool,
 }
@@ -104,6 +107,7 @@ impl Worker {
             source,
             desk,
             batch: Batch::new(),
+            ladder: Ladder::new(),
             in_hand: false,
         }
     }
@@ -193,6 +197,8 @@ impl Worker {
             }
             evaluated.map_err(|panic| WorkerError::Panic(panic_text(&*panic)))?;
             self.desk.rest();
+            self.desk
+                .watch_load(&mut self.ladder, &*self.source, &self.batch);
         }
         Ok(received)
     }

@@ -389,6 +389,10 @@ pub struct Queue {
     pub segmented_for: Option<String>,
     /// How many clients watch its packets.
     pub watchers: u64,
+    /// How many extensions are passed over now, since the queue was about to overflow.
+    pub passed_over: u64,
+    /// How often one was.
+    pub overload_steps: u64,
     /// What the worker did.
     pub packets: QueuePackets,
     /// Packets that never got to the worker or back.

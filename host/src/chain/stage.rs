@@ -46,7 +46,7 @@ pub struct Stage {
     pub(super) counters: Arc<StageCounters>,
     pub(super) meter: Meter,
     /// Whether it is passed over until the queue has room again.
-    passed_over: bool,
+    pub(super) is_passed_over: bool,
     worker: u32,
     reporter: Option<Box<Reporter>>,
     fault_lines: RateLimit,
@@ -122,7 +122,7 @@ impl Stage {
             batch_max: BATCH_MAX,
             counters,
             meter: Meter::default(),
-            passed_over: false,
+            is_passed_over: false,
             worker: 0,
             reporter: None,
             fault_lines: RateLimit::new(FAULT_LINES_A_SECOND, Duration::from_secs(1)),
@@ -173,6 +173,7 @@ impl Stage {
     pub fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {
         // Whatever `stop` answers, it is stopped.
         self.started &= call != Lifecycle::Stop;
+        self.is_passed_over &= self.started;
         if !self.standing.is_sound() {
             if matches!(call, Lifecycle::Stop | Lifecycle::Fini) {
                 return Ok(None);
@@ -274,7 +275,7 @@ impl Stage {
         let limits = &self.terms.limits;
         // Who takes little is not made to pay for those before it.
         let is_late = self.meter.usual_call() > visit.left.max(limits.batch_deadline / 4);
-        (self.passed_over || is_late || self.meter.is_over(limits, visit.now))
+        (self.is_passed_over || is_late || self.meter.is_over(limits, visit.now))
             .then_some(Hindrance::Overload)
     }
 

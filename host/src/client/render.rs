@@ -134,6 +134,13 @@ fn status(status: &Status) -> String {
             packets(queue),
             lost(queue)
         );
+        if queue.overload_steps > 0 {
+            let _ = writeln!(
+                rows,
+                "\toverload: {} extensions passed over now, {} times so far",
+                queue.passed_over, queue.overload_steps
+            );
+        }
         if let Some(failure) = &queue.last_failure {
             let _ = writeln!(
                 rows,

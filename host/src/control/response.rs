@@ -217,6 +217,8 @@ fn queue(report: QueueReport) -> protocol::Queue {
         copy_range_for: report.demanded.copy_range,
         segmented_for: report.demanded.segmented,
         watchers: report.watchers,
+        passed_over: report.passed_over,
+        overload_steps: report.overload_steps,
         packets: protocol::QueuePackets {
             received: report.received,
             accepted: report.accepted,

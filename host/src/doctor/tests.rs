@@ -42,7 +42,7 @@ fn daemon(gso: bool, edits: &str) -> Daemon {
         "fail_open": false, "max_length": 8192,
         "packets": {"received": 0, "accepted": 0, "dropped": 0, "repeated": 0, "stopped": 0,
             "queued": 0, "batches": 0},
-        "lost": {}, "watchers": 0,
+        "lost": {}, "watchers": 0, "passed_over": 0, "overload_steps": 0,
     });
     let extension = serde_json::json!({
         "name": "x", "version": "1", "summary": "", "state": "started", "position": 1,

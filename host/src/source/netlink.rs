@@ -40,6 +40,8 @@ mod socket;
 /// structures, and its rounding up. Measured: 800 bytes of a small one in all, 2300 of one
 /// with 1400 bytes, 71 KB of one with 60 KB.
 const BUFFER_BYTES: usize = 1024;
+/// The least that a waiting packet takes beside its bytes.
+const BUFFER_BYTES_LEAST: usize = 800;
 /// The most that is asked for. It is a limit, no memory that is taken.
 const BUFFER_BYTES_MAX: usize = 256 << 20;
 
@@ -447,6 +449,19 @@ impl PacketSource for NetlinkSource {
         self.requests.accept_up_to(last.wrapping_add(1 << 30));
         self.send()?;
         Ok(true)
+    }
+
+    /// The kernel says how many bytes wait, and not how many packets: those are estimated by
+    /// the length of the ones that came last.
+    fn fullness(&self, batch: &Batch) -> f32 {
+        let lengths = batch.entries().iter();
+        let bytes: u32 = lengths.map(|entry| entry.came().captured_length).sum();
+        let waiting = self.socket.waiting_bytes() as f32;
+        let buffer = self.gauge.receive_buffer.load(Ordering::Relaxed).max(1);
+        let packet = BUFFER_BYTES_LEAST + bytes as usize / batch.len().max(1);
+        let packets = waiting / packet as f32;
+        let of_buffer = waiting / buffer as f32;
+        of_buffer.max(packets / self.gauge.config.max_length as f32)
     }
 
     fn waker(&self) -> Waker {

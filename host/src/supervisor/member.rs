@@ -285,6 +285,8 @@ impl Member {
             settings,
             demanded,
             watchers,
+            passed_over: self.counters.passed_over.get(),
+            overload_steps: self.counters.overload_steps.get(),
             received: self.counters.received.get(),
             accepted: self.counters.accepted.get(),
             dropped: self.counters.dropped.get(),

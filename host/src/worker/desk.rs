@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+use super::ladder::Ladder;
 use super::{Adopted, Generation, Order};
 use crate::chain::{Chain, Stage};
 use crate::packet::{Batch, Links, MarkRules, Needs, PACKET_BYTES_MAX};
@@ -56,6 +57,16 @@ impl Desk {
     /// Between two batches: extensions may do what is due.
     pub(super) fn rest(&mut self) {
         self.chain.rest();
+    }
+
+    /// Passes extensions over, or asks them again, as the source fills and empties.
+    pub(super) fn watch_load(
+        &mut self,
+        ladder: &mut Ladder,
+        source: &dyn PacketSource,
+        batch: &Batch,
+    ) {
+        ladder.look(batch, &mut self.chain, source, &self.counters);
     }
 
     /// Has all extensions start over: whatever ended the worker, they may be in the middle

@@ -47,6 +47,32 @@ impl Socket {
         Ok(getsockopt(self, sockopt::RcvBuf)?)
     }
 
+    /// How many bytes of the receive buffer are taken by what waits there (SO_MEMINFO of
+    /// <linux/sock_diag.h>); 0 where the kernel does not say.
+    pub(super) fn waiting_bytes(&self) -> u32 {
+        const SK_MEMINFO_RMEM_ALLOC: usize = 0;
+        const SK_MEMINFO_VARS: usize = 9;
+        let mut values = [0_u32; SK_MEMINFO_VARS];
+        let mut length = size_of_val(&values) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes, which there are, of plain numbers.
+        let told = unsafe {
+            let into = values.as_mut_ptr().cast();
+            let length = &raw mut length;
+            libc::getsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                into,
+                length,
+            )
+        };
+        if told == 0 {
+            values[SK_MEMINFO_RMEM_ALLOC]
+        } else {
+            0
+        }
+    }
+
     /// Sends requests.
     pub(super) fn send(&self, requests: &[u8]) -> io::Result<()> {
         loop {
