@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 mod log;
+mod panics;
 
 pub use log::{BadLevel, GUEST_TARGET, LogFormat, LogLevel, Verbosity, init_log};
+pub use panics::log_panics;
 
 /// A number that one thread changes and others read.
 #[derive(Debug, Default)]

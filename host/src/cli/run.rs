@@ -190,6 +190,7 @@ pub(super) fn run(run: Run) -> Result<(), CliError> {
     };
     // Writes the last lines out when it is dropped.
     let _log = telemetry::init_log(format);
+    telemetry::log_panics();
     let config = Config {
         ext_dir: run.ext_dir,
         queues: run.queue,

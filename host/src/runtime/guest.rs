@@ -17,6 +17,9 @@ use super::state::State;
 use crate::chain::{Fault, FaultKind, Frame, Limits};
 use crate::packet::{Links, Outcome};
 
+/// How wasmtime begins to say that a call copies more than it may. It has no public type.
+const TOO_MUCH_COPIED: &str = "too much data is being copied between the host and the guest";
+
 /// How many of the innermost functions of a guest that failed are told.
 const FRAMES: usize = 32;
 
@@ -177,7 +180,15 @@ fn fault(store: &Store<HostState>, error: &wasmtime::Error) -> Fault {
             "it wanted more memory than it may have".to_owned(),
         ),
         Some(trap) => (FaultKind::Trap, trap.to_string()),
-        None => (FaultKind::Trap, error.root_cause().to_string()),
+        None => {
+            let detail = error.root_cause().to_string();
+            let kind = if detail.starts_with(TOO_MUCH_COPIED) {
+                FaultKind::HostCall
+            } else {
+                FaultKind::Trap
+            };
+            (kind, detail)
+        }
     };
     tracing::debug!(error = ?error, "fault");
     Fault {
