@@ -18,6 +18,7 @@ mod ppm;
 mod refuses;
 mod rewriters;
 mod rules;
+mod shares;
 mod survives;
 mod tutorial;
 mod verdicts;
