@@ -1,18 +1,20 @@
 //! The daemon's command line: one file a subcommand.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 use crate::completion::{self, Shell};
+use crate::config::ConfigError;
 use crate::daemon::DaemonError;
 use crate::params::ParamsError;
 use crate::rules::RulesError;
 
+mod config;
 mod doctor;
 mod man;
 mod new;
-mod processors;
 mod rules;
 mod run;
 
@@ -28,6 +30,8 @@ pub struct Cli {
 enum Subcommands {
     /// Serve a kernel queue until SIGTERM, SIGINT or `ipqext shutdown`.
     Run(run::Run),
+    /// Say whether a configuration file can be used, and what is wrong with it.
+    Config(config::Config),
     /// Install, remove, show or print the firewall rules that send packets to a queue.
     Rules(rules::Rules),
     /// Say what is wrong with this machine's queues, and what to type against it.
@@ -49,6 +53,12 @@ pub enum CliError {
     /// The daemon did not start, or did not end well.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// The configuration file cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Nobody says where extensions are.
+    #[error("{}: [daemon] has no ext-dir; give one there, or --ext-dir DIR", .0.display())]
+    NoExtDir(PathBuf),
     /// The parameters of an extension cannot be had.
     #[error("--start {name}: {error}")]
     Params {
@@ -84,6 +94,7 @@ pub enum CliError {
 pub fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Subcommands::Run(run) => run::run(run),
+        Subcommands::Config(config) => Ok(print(&config::config(&config)?)?),
         Subcommands::Rules(rules) => Ok(print(&rules::rules(&rules)?)?),
         Subcommands::Doctor(options) => {
             let (text, problems) = doctor::doctor(options)?;

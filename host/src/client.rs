@@ -173,10 +173,24 @@ enum Subcommands {
     },
     /// Show what the chain would do with a packet, in fresh instances of its extensions.
     Explain(explain::Explain),
+    /// Read the daemon's configuration file again, and make the chain be what it says; what
+    /// does not differ is left alone.
+    Reload,
+    /// Show the daemon's configuration.
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
     /// Show the daemon, its queues, and what they lost.
     Status,
     /// End the daemon.
     Shutdown,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigAction {
+    /// Print the present state as a file for ipqext-host run --config.
+    Show,
 }
 
 /// Why there is nothing to print.
@@ -344,6 +358,10 @@ fn request(command: Subcommands) -> Result<Command, ClientError> {
         }),
         Subcommands::Log { name, level } => Command::Log(SetLog { name, level }),
         Subcommands::Explain(explain) => explain::request(explain)?,
+        Subcommands::Reload => Command::Reload,
+        Subcommands::Config { action } => match action {
+            ConfigAction::Show => Command::Config,
+        },
         Subcommands::Status => Command::Status,
         Subcommands::Shutdown => Command::Shutdown,
     })

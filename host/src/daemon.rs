@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::chain::{LimitsChange, PolicyChange};
+use crate::config::Running;
 use crate::control::{Clients, ControlError, ControlSocket};
-use crate::event::{Action, Command, CommandError, Event, Events, Reply};
+use crate::event::{CommandError, Event, Events, Reply, Wanted};
 use crate::links::{self, LinkWatcher};
 use crate::packet::{MarkRules, Needs};
 use crate::queues;
@@ -20,7 +20,7 @@ use crate::rules::{self, Installed, Owner, Rule, RulesError};
 use crate::runtime::{CodeCache, Runtime, RuntimeError};
 use crate::socket_path;
 use crate::source::{OpenError, PacketSource};
-use crate::supervisor::{End, EndError, Opener, Setup, Supervisor};
+use crate::supervisor::{Configuration, End, EndError, Opener, Setup, Supervisor};
 use crate::worker::WorkerError;
 
 /// How long a worker may take to answer before a command is told so.
@@ -39,21 +39,14 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// Where compiled code is kept; `None` for nowhere.
     pub cache_dir: Option<PathBuf>,
-    /// Extensions to add and start before the first packet.
-    pub start: Vec<StartUp>,
+    /// Extensions to add, and perhaps start, before the first packet.
+    pub extensions: Vec<Wanted>,
     /// What may be done with packet marks.
     pub marks: MarkRules,
     /// Rules to install for as long as it runs.
     pub rules: Vec<Rule>,
-}
-
-/// An extension to start with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StartUp {
-    /// Its name.
-    pub name: String,
-    /// Its parameters.
-    pub params: String,
+    /// What all of that came from, to be read again and to be shown.
+    pub running: Running,
 }
 
 /// Why the daemon did not start, or did not end well.
@@ -65,13 +58,13 @@ pub enum DaemonError {
     /// The sandbox cannot be had.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
-    /// An extension to start with does not start.
-    #[error("--start {name}: {error}")]
-    StartUp {
-        /// Its name.
-        name: String,
+    /// An extension that is required cannot be had.
+    #[error("{origin}: {error}")]
+    Required {
+        /// Who wants it.
+        origin: String,
         /// Why not.
-        error: CommandError,
+        error: Box<CommandError>,
     },
     /// The queue cannot be opened.
     #[error(transparent)]
@@ -131,11 +124,8 @@ pub fn run(
     let again = open.clone();
     let again = Box::new(move |queue, needs| again(queue, needs));
     let mut supervisor = supervisor(config, events.clone(), again)?;
-    for start in &config.start {
-        start_up(&mut supervisor, start).map_err(|error| DaemonError::StartUp {
-            name: start.name.clone(),
-            error,
-        })?;
+    for wanted in &config.extensions {
+        set_up(&mut supervisor, wanted)?;
     }
     let path = match &config.socket {
         Some(path) => path.clone(),
@@ -215,6 +205,7 @@ fn supervisor(
         processors: config.processors.clone(),
         open,
         marks: config.marks,
+        configuration: configuration(config.running.clone()),
         events,
         answer_timeout: ANSWER_TIMEOUT,
     }))
@@ -235,30 +226,35 @@ fn runtime(config: &Config) -> Result<Runtime, RuntimeError> {
     })
 }
 
-fn start_up(supervisor: &mut Supervisor, start: &StartUp) -> Result<(), CommandError> {
-    let name = start.name.clone();
-    let params = start.params.clone();
-    supervisor.obey(Command::Add {
-        name,
-        params,
-        position: None,
-        policy: PolicyChange::default(),
-        limits: LimitsChange::default(),
-    })?;
-    let name = start.name.clone();
-    let action = Action::Start;
-    let started = supervisor.obey(Command::Extension { name, action })?;
-    if let Reply::Extension(report) = started {
-        tracing::info!(
+/// Adds an extension. One that is not required may be missing.
+fn set_up(supervisor: &mut Supervisor, wanted: &Wanted) -> Result<(), DaemonError> {
+    let origin = wanted.origin.clone();
+    match supervisor.set_up(wanted) {
+        Ok(report) if wanted.start => tracing::info!(
             extension = report.name,
             version = report.version,
             snap_length = report.needs.snap_length,
             verdicts = report.needs.verdicts.names().join(","),
             mark_mask = report.needs.mark_mask,
             "extension runs from the first packet"
-        );
+        ),
+        Ok(_) => {}
+        Err(error) if wanted.required => {
+            let error = Box::new(error);
+            return Err(DaemonError::Required { origin, error });
+        }
+        Err(error) => tracing::error!(origin, error = %error, "extension is left out"),
     }
     Ok(())
+}
+
+/// What the supervisor asks of what the daemon runs with.
+pub fn configuration(running: Running) -> Configuration {
+    let written = running.clone();
+    Configuration {
+        read: Box::new(move || running.read_again()),
+        write: Box::new(move |extensions| written.text(extensions)),
+    }
 }
 
 /// Takes away the rules of daemons that were killed, and installs this one's.

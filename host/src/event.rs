@@ -16,6 +16,10 @@ use crate::source::{Losses, Settings, SourceError};
 use crate::telemetry::Verbosity;
 use crate::trace::{Listener, Record};
 
+mod wanted;
+
+pub use wanted::{Done, Reloaded, Wanted};
+
 /// Where events are sent. Never blocks; a control client has at most one command
 /// unanswered, and devices change rarely.
 pub type Events = mpsc::UnboundedSender<Event>;
@@ -68,6 +72,10 @@ pub enum Command {
     Trace(PacketFilter),
     /// Says what the chain would do with a packet.
     Explain(Sample),
+    /// Reads the configuration file again, and makes the chain be what it says.
+    Reload,
+    /// Asks for the present state as a configuration file.
+    Config,
     /// Reports the daemon and its queues.
     Status,
     /// Ends the daemon.
@@ -145,6 +153,10 @@ pub enum Reply {
     Listening(Listener),
     /// To `Explain`: the packet and what was said of it.
     Explained(Box<Record>),
+    /// To `Reload`: what was done, in chain order, and then what was deleted.
+    Reloaded(Vec<Reloaded>),
+    /// To `Config`: the text of the file.
+    Config(String),
     /// To `Status`.
     Status(StatusReport),
     /// To what leaves nothing to tell.
@@ -425,6 +437,26 @@ pub enum CommandError {
         worker: u32,
         /// What the kernel said.
         source: SourceError,
+    },
+    /// There is no configuration file.
+    #[error(
+        "the daemon was started without --config, so there is no file to read; ipqext config show \
+         prints one to start it with"
+    )]
+    NoConfig,
+    /// The configuration file cannot be used.
+    #[error("{0}")]
+    BadConfig(String),
+    /// The configuration file has other settings than the daemon runs with.
+    #[error("{0}")]
+    NeedsRestart(String),
+    /// The chain cannot be what the configuration file says.
+    #[error("{origin}: {error}\nNothing has changed.")]
+    NotReloaded {
+        /// Which part of it.
+        origin: String,
+        /// Why not.
+        error: Box<CommandError>,
     },
     /// The daemon is ending.
     #[error("the daemon is shutting down")]

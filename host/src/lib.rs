@@ -17,9 +17,10 @@
 //! | [`telemetry`] | counters and the log |
 //! | [`rules`] | firewall rules that send packets to a queue |
 //! | [`doctor`] | what is wrong with this machine's queues |
+//! | [`config`] | the configuration file |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
-//! | [`params`], [`completion`], `number`, `units` | what both command lines share |
+//! | [`params`], [`completion`], `number`, `processors`, `queues`, `units` | what operators write, in command lines and files |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -27,6 +28,7 @@ pub mod chain;
 pub mod cli;
 pub mod client;
 pub mod completion;
+pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod doctor;
@@ -35,6 +37,7 @@ pub mod links;
 mod number;
 pub mod packet;
 pub mod params;
+mod processors;
 mod queues;
 pub mod registry;
 pub mod rules;

@@ -1,8 +1,8 @@
-//! Parameters of extensions on a command line: a text, or the file that has it.
+//! Parameters of extensions, as operators give them: a text, or the file that has it.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The longest file of parameters that is read, in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -57,6 +57,22 @@ pub fn expand(argument: String) -> Result<String, ParamsError> {
         Some(rest) if rest.starts_with('@') => Ok(rest.to_owned()),
         Some(path) => read(PathBuf::from(path), File::open(path)),
     }
+}
+
+/// The parameters in a file that a configuration names.
+///
+/// # Errors
+/// It is no regular file, cannot be read, is no text, or is too long: what is wrong.
+pub(crate) fn of_file(path: &Path) -> Result<String, String> {
+    let cannot = |error: io::Error| format!("cannot read {}: {error}", path.display());
+    // Opening a FIFO would wait for its other end.
+    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(cannot(io::Error::other("it is not a regular file")));
+    }
+    read(path.to_owned(), File::open(path)).map_err(|error| match error {
+        ParamsError::Unreadable { source, .. } => cannot(source),
+        other => other.to_string(),
+    })
 }
 
 fn read(file: PathBuf, opened: io::Result<impl Read>) -> Result<String, ParamsError> {

@@ -36,6 +36,24 @@ pub(crate) fn parse(text: &str) -> Result<RangeInclusive<u16>, BadQueues> {
     Ok(first..=last)
 }
 
+/// The most queues that are served: each has a worker, which is a thread and an instance of
+/// every extension.
+const SERVED_MAX: usize = 256;
+
+/// Reads those that a daemon is to serve.
+///
+/// # Errors
+/// The text names none, or too many: what to give instead.
+pub(crate) fn served(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let queues = parse(text).map_err(|error| error.to_string())?;
+    match queues.len() {
+        count if count > SERVED_MAX => Err(format!(
+            "{text} are {count} queues, and there can be {SERVED_MAX} workers at most"
+        )),
+        _ => Ok(queues),
+    }
+}
+
 /// Writes them.
 pub(crate) fn text(queues: &RangeInclusive<u16>) -> String {
     match (queues.start(), queues.end()) {
@@ -55,6 +73,14 @@ mod tests {
             assert_eq!(super::text(&range), text);
         }
         assert_eq!(parse("3:3"), Ok(3..=3));
+    }
+
+    #[test]
+    fn more_queues_than_there_can_be_workers_are_refused() {
+        assert_eq!(served("1:256"), Ok(1..=256));
+        let error = served("0:65535").unwrap_err();
+        assert!(error.contains("65536 queues"), "{error}");
+        assert!(error.contains("256 workers"), "{error}");
     }
 
     #[test]

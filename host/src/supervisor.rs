@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chain::{Lifecycle, Place};
-use crate::event::{Answer, Command, CommandError, Demanded, Event, Events, Reply, StatusReport};
+use crate::event::{
+    Answer, Command, CommandError, Demanded, Event, Events, Reply, StatusReport, Wanted,
+};
 use crate::packet::{Edits, Link, Links, MarkRules, Needs};
 use crate::registry::{Registry, canonical};
 use crate::runtime::Runtime;
@@ -24,10 +26,12 @@ use crate::worker::{Generation, WorkerError};
 
 mod commands;
 mod crew;
+mod effective;
 mod explain;
 mod extension;
 mod faults;
 mod member;
+mod reload;
 
 use crew::{Crew, Retired};
 use extension::{Extension, Life};
@@ -36,6 +40,21 @@ use member::{Setting, in_full};
 
 /// Opens a queue by its number, set up for what is needed of it.
 pub type Opener = dyn Fn(u16, Needs) -> Result<Box<dyn PacketSource>, OpenError> + Send;
+
+/// Reads the configuration file again, and checks it whole: the extensions that it wants, in
+/// chain order.
+pub type ConfigReader = dyn Fn() -> Result<Vec<Wanted>, CommandError> + Send;
+
+/// Writes the text of a configuration file for extensions.
+pub type ConfigWriter = dyn Fn(&[Wanted]) -> String + Send;
+
+/// What the supervisor asks of the configuration file.
+pub struct Configuration {
+    /// Reads it.
+    pub read: Box<ConfigReader>,
+    /// Writes one.
+    pub write: Box<ConfigWriter>,
+}
 
 /// What the supervisor is given at its start.
 pub struct Setup {
@@ -53,6 +72,8 @@ pub struct Setup {
     pub open: Box<Opener>,
     /// What may be done with packet marks.
     pub marks: MarkRules,
+    /// How the chain is to be.
+    pub configuration: Configuration,
     /// Where workers tell of their end.
     pub events: Events,
     /// How long a worker may take to answer. It answers between two batches, and
@@ -87,6 +108,7 @@ pub struct Supervisor {
     workers: u32,
     marks: MarkRules,
     open: Box<Opener>,
+    configuration: Configuration,
     events: Events,
     /// Workers to be tried again, of which nobody could be asked to remind.
     overdue: Vec<u32>,
@@ -118,6 +140,7 @@ impl Supervisor {
                 },
                 setup.answer_timeout,
             ),
+            configuration: setup.configuration,
             events: setup.events,
             overdue: Vec::new(),
             extensions: Vec::new(),
@@ -275,6 +298,8 @@ impl Supervisor {
             Command::Trace(filter) => Ok(Reply::Listening(self.crew.trace(filter)?)),
             Command::Explain(sample) => self.explain(sample),
             Command::Extension { name, action } => self.act(&canonical(&name), action),
+            Command::Reload => self.reload(),
+            Command::Config => Ok(self.config()),
             Command::Shutdown => Err(CommandError::ShuttingDown),
         }
     }
@@ -282,8 +307,15 @@ impl Supervisor {
     /// Makes a new generation and waits until every worker adopted it. `changed`
     /// is the extension that it was made for.
     fn publish(&mut self, changed: usize) -> Result<(), CommandError> {
+        self.publish_all(&[changed])
+    }
+
+    /// The same for several extensions.
+    fn publish_all(&mut self, changed: &[usize]) -> Result<(), CommandError> {
         self.generation += 1;
-        self.extensions[changed].generation = self.generation;
+        for place in changed {
+            self.extensions[*place].generation = self.generation;
+        }
         let extensions = &mut self.extensions;
         let generation = self.generation;
         let (retired, result) = self.crew.publish(|worker| Generation {

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
+use ipqext_host::config::{self, Settings};
 use ipqext_host::control::ControlError;
-use ipqext_host::daemon::{self, Config, DaemonError, StartUp};
+use ipqext_host::daemon::{self, Config, DaemonError};
+use ipqext_host::event::Wanted;
 use ipqext_host::packet::{Packet, Settlement};
 use ipqext_host::source::memory::{MemoryQueue, memory};
 use ipqext_tests::guests;
@@ -893,16 +895,17 @@ impl Place {
         self.dir.path().join("control.sock")
     }
 
-    fn config(&self, start: Vec<StartUp>) -> Config {
+    fn config(&self, start: Vec<Wanted>) -> Config {
         Config {
             ext_dir: self.dir.path().join("ext"),
             socket: Some(self.socket()),
-            start,
+            extensions: start,
             queues: 0..=0,
             processors: Vec::new(),
             cache_dir: None,
             marks: u32::MAX.into(),
             rules: Vec::new(),
+            running: config::Running::new(None, Settings::default(), Settings::default()),
         }
     }
 }
@@ -918,10 +921,11 @@ fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     bytes
 }
 
-fn start_up(name: &str, params: &str) -> StartUp {
-    StartUp {
-        name: name.to_owned(),
-        params: params.to_owned(),
+fn start_up(name: &str, params: &str) -> Wanted {
+    let origin = format!("--start {name}");
+    Wanted {
+        start: true,
+        ..Wanted::new(origin, name.to_owned(), params.to_owned())
     }
 }
 
@@ -969,7 +973,7 @@ impl Daemon {
         Self::start_at(Place::new(), Vec::new(), 0)
     }
 
-    fn start_at(place: Place, start: Vec<StartUp>, pings: u32) -> Self {
+    fn start_at(place: Place, start: Vec<Wanted>, pings: u32) -> Self {
         let running = Running::run(place.config(start), pings);
         wait_until("the daemon is ready", || {
             let ended = running.end.try_recv();

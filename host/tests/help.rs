@@ -24,7 +24,7 @@ fn the_help_of_the_client() {
 #[test]
 fn the_help_of_the_daemon() {
     let mut pages = page(ipqext_host(), &["--help"]);
-    for subcommand in ["run", "new", "completions", "man"] {
+    for subcommand in ["run", "config", "new", "completions", "man"] {
         pages += &page(ipqext_host(), &[subcommand, "--help"]);
     }
     insta::assert_snapshot!("ipqext-host", pages);
@@ -113,6 +113,8 @@ fn the_wire_form_of_every_command() {
             in_link: None,
             out_link: None,
         }),
+        Command::Reload,
+        Command::Config,
         Command::Status,
         Command::Shutdown,
     ];
@@ -120,6 +122,7 @@ fn the_wire_form_of_every_command() {
         // Were there a command more, this would not compile until it is above.
         match command {
             Command::List | Command::Status | Command::Shutdown => {}
+            Command::Reload | Command::Config => {}
             Command::Add(_) | Command::Group(_) => {}
             Command::Delete(_) | Command::Start(_) | Command::Stop(_) | Command::Reset(_) => {}
             Command::Info(_) | Command::Help(_) => {}
@@ -148,6 +151,8 @@ fn the_wire_form_of_every_command() {
     {"jsonrpc":"2.0","id":7,"method":"log","params":{"name":"x","level":"debug"}}
     {"jsonrpc":"2.0","id":7,"method":"trace","params":{"filter":"icmp"}}
     {"jsonrpc":"2.0","id":7,"method":"explain","params":{"bytes":"45","mark":0,"hook":"input"}}
+    {"jsonrpc":"2.0","id":7,"method":"reload"}
+    {"jsonrpc":"2.0","id":7,"method":"config"}
     {"jsonrpc":"2.0","id":7,"method":"status"}
     {"jsonrpc":"2.0","id":7,"method":"shutdown"}
     "#);

@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ipqext_host::chain::{LimitsChange, PolicyChange};
+use ipqext_host::config::{Running, Settings};
+use ipqext_host::daemon;
 use ipqext_host::event::{
     Action, Command, CommandError, Event, Events, ExtensionReport, QueueReport, Reply, State,
 };
@@ -258,6 +260,11 @@ impl Bench {
             processors: Vec::new(),
             open: Box::new(open),
             events: events.clone(),
+            configuration: daemon::configuration(Running::new(
+                None,
+                Settings::default(),
+                Settings::default(),
+            )),
             answer_timeout: PATIENCE,
         });
         let add = Command::Add {

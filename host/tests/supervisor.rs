@@ -6,6 +6,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use ipqext_host::chain::{LimitsChange, PolicyChange};
+use ipqext_host::config::{Running, Settings};
+use ipqext_host::daemon;
 use ipqext_host::event::{Action, Command, CommandError, ExtensionReport, Reply, State};
 use ipqext_host::packet::{Batch, Needs};
 use ipqext_host::registry::Registry;
@@ -101,6 +103,11 @@ fn with_one_worker() -> (Supervisor, Gate, MemoryQueue) {
         processors: Vec::new(),
         open: Box::new(|queue, _| panic!("queue {queue} is opened again")),
         events,
+        configuration: daemon::configuration(Running::new(
+            None,
+            Settings::default(),
+            Settings::default(),
+        )),
         answer_timeout: Duration::from_millis(200),
     });
     let (name, params) = ("template".to_owned(), String::new());

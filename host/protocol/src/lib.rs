@@ -51,6 +51,11 @@ pub enum Command {
     Trace(trace::Trace),
     /// Says what the chain would do with a packet: [`trace::Traced`].
     Explain(trace::Explain),
+    /// Reads the configuration file again and makes the chain be what it says: an array of
+    /// [`Reloaded`].
+    Reload,
+    /// Asks for the present state as a configuration file: a string.
+    Config,
     /// The daemon and its queues: [`Status`].
     Status,
     /// Ends the daemon: `null`, once every queue is closed.
@@ -59,9 +64,10 @@ pub enum Command {
 
 impl Command {
     /// The names of all methods.
-    pub const METHODS: [&str; 18] = [
+    pub const METHODS: [&str; 20] = [
         "list", "add", "delete", "group", "start", "stop", "reset", "info", "help", "move",
-        "grant", "policy", "limit", "log", "trace", "explain", "status", "shutdown",
+        "grant", "policy", "limit", "log", "trace", "explain", "reload", "config", "status",
+        "shutdown",
     ];
 }
 
@@ -337,6 +343,21 @@ pub struct Text {
     pub texts: Vec<Option<String>>,
 }
 
+/// What a reload did with one extension.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Its name.
+    pub name: String,
+    /// `added`, `replaced` (made anew), `changed`, `left` (as it was), `deleted`, or `failed`:
+    /// it is not required, and what there was of it is as it was.
+    pub done: String,
+    /// What of it is not as it was: `params`, `file`, `group`, `grant`, `policy`, `limits`,
+    /// `log`, `started`, `stopped`, `moved`.
+    pub changes: Vec<String>,
+    /// What went wrong with it, if anything did.
+    pub problem: Option<String>,
+}
+
 /// The daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -487,6 +508,8 @@ mod tests {
                 in_link: None,
                 out_link: None,
             }),
+            Command::Reload,
+            Command::Config,
             Command::Status,
             Command::Shutdown,
         ];

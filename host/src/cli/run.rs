@@ -7,12 +7,15 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::CliError;
-use super::processors::{self, Processors};
-use crate::daemon::{self, Config, StartUp};
+use crate::config::{self, COALESCE_US_MAX, Cache, Running, Settings, SourceKind};
+use crate::daemon;
+use crate::event::Wanted;
 use crate::number::number;
 use crate::packet::{FlowBits, MarkRules, Needs};
 use crate::params;
+use crate::processors::{self, Processors};
 use crate::queues;
+use crate::registry::canonical;
 use crate::rules::Rule;
 use crate::runtime::CodeCache;
 use crate::source::netlink::{NetlinkConfig, NetlinkSource};
@@ -20,18 +23,21 @@ use crate::source::nfq::{NfqConfig, NfqSource};
 use crate::source::{Gso, OpenError, PacketSource};
 use crate::telemetry::{self, LogFormat};
 
-/// The most workers: each is a thread, and an instance of every extension.
-const WORKERS_MAX: usize = 256;
-
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
-    /// The directory of extensions (.wasm files).
-    #[arg(short, long, value_name = "DIR")]
-    ext_dir: PathBuf,
+    /// A file with all of this and with extensions; what is said here counts more. ipqext
+    /// reload reads it again, ipqext-host config check says what is wrong with it.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
-    /// The kernel queue to bind, or as A:B several, each served by a worker of its own.
-    #[arg(long, value_name = "N|A:B", default_value = "0", value_parser = served_queues)]
-    queue: RangeInclusive<u16>,
+    /// The directory of extensions (.wasm files).
+    #[arg(short, long, value_name = "DIR", required_unless_present = "config")]
+    ext_dir: Option<PathBuf>,
+
+    /// The kernel queue to bind, or as A:B several, each served by a worker of its own
+    /// [default: 0].
+    #[arg(long, value_name = "N|A:B", value_parser = queues::served)]
+    queue: Option<RangeInclusive<u16>>,
 
     /// Bind the workers to these processors, as 0,2-3, one after the other and then from
     /// the first again [default: the system decides].
@@ -56,8 +62,13 @@ pub(super) struct Run {
 
     /// Add and start an extension before the first packet; may be repeated, in
     /// chain order. NAME=@FILE reads the parameters from a file.
-    #[arg(long, value_name = "NAME[=PARAMS]", value_parser = start_up)]
-    start: Vec<StartUp>,
+    #[arg(
+        long,
+        value_name = "NAME[=PARAMS]",
+        value_parser = start_up,
+        conflicts_with = "config"
+    )]
+    start: Vec<Wanted>,
 
     /// Install a rule that sends packets to the queues, as '--hook input -p icmp', for as
     /// long as the daemon runs; may be repeated. See ipqext-host rules install --help.
@@ -68,37 +79,36 @@ pub(super) struct Run {
     #[arg(long)]
     fail_open: bool,
 
-    /// How packets are read from the kernel.
-    #[arg(long, value_name = "SOURCE", value_enum, default_value_t)]
-    source: Source,
+    /// How packets are read from the kernel [default: netlink].
+    #[arg(long, value_name = "SOURCE", value_enum)]
+    source: Option<Source>,
 
     /// When to take packets that the kernel has yet to segment, up to 64 KiB long: fewer
-    /// and larger ones.
+    /// and larger ones [default: auto].
     #[arg(
         long,
         value_name = "WHEN",
         value_enum,
-        default_value_t,
         num_args = 0..=1,
         default_missing_value = "on"
     )]
-    gso: GsoWhen,
+    gso: Option<GsoWhen>,
 
     /// Where packets come in bursts, let them gather for so many microseconds: fewer wake-ups,
     /// and less CPU time a packet. A packet that comes alone never waits. 0 turns it off, and
-    /// so does --spin-us. Not for source nfq.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=10_000))]
-    coalesce_us: u32,
+    /// so does --spin-us. Not for source nfq [default: 20].
+    #[arg(long, value_name = "N", value_parser = coalesce())]
+    coalesce_us: Option<u32>,
 
     /// Look for packets again and again for so many microseconds before sleeping: they are
-    /// decided sooner, and a processor is busy in vain. Not for source nfq.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    spin_us: u32,
+    /// decided sooner, and a processor is busy in vain. Not for source nfq [default: 0].
+    #[arg(long, value_name = "N")]
+    spin_us: Option<u32>,
 
     /// The bits of packet marks that extensions may change; what they set of others is
-    /// ignored.
-    #[arg(long, value_name = "MASK", default_value = "0xffffffff", value_parser = number)]
-    mark_mask: u32,
+    /// ignored [default: 0xffffffff].
+    #[arg(long, value_name = "MASK", value_parser = number)]
+    mark_mask: Option<u32>,
 
     /// Two bits of packet marks, as 0x40000000,0x80000000, by which the rules of the queue
     /// keep the rest of a connection from it after accept-flow, and drop it after
@@ -107,28 +117,26 @@ pub(super) struct Run {
     #[arg(long, value_name = "A,B")]
     bypass_bits: Option<FlowBits>,
 
-    /// How many packets may wait in the kernel.
-    #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..))]
-    queue_max_len: u32,
+    /// How many packets may wait in the kernel [default: 8192].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    queue_max_len: Option<u32>,
 
-    /// How log lines look; RUST_LOG chooses which are shown.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Log::Text)]
-    log: Log,
+    /// How log lines look; RUST_LOG chooses which are shown [default: text].
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    log: Option<Log>,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Source {
     /// Many packets a system call, and only the bytes that extensions read.
-    #[default]
     Netlink,
     /// The nfq crate: one packet and one verdict a system call, always whole packets.
     Nfq,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum GsoWhen {
     /// As long as no extension edits packets; never with source nfq.
-    #[default]
     Auto,
     /// Always: who edits must expect them.
     On,
@@ -144,33 +152,30 @@ enum Log {
     Json,
 }
 
-fn served_queues(text: &str) -> Result<RangeInclusive<u16>, String> {
-    let queues = queues::parse(text).map_err(|error| error.to_string())?;
-    match queues.len() {
-        count if count > WORKERS_MAX => Err(format!(
-            "{text} are {count} queues, and there can be {WORKERS_MAX} workers at most"
-        )),
-        _ => Ok(queues),
-    }
+fn coalesce() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(..=i64::from(COALESCE_US_MAX))
 }
 
-fn start_up(text: &str) -> Result<StartUp, String> {
+fn start_up(text: &str) -> Result<Wanted, String> {
     let (name, params) = text.split_once('=').unwrap_or((text, ""));
     if name.is_empty() {
         return Err("give NAME or NAME=PARAMS".to_owned());
     }
-    Ok(StartUp {
-        name: name.to_owned(),
-        params: params.to_owned(),
+    let origin = format!("--start {name}");
+    Ok(Wanted {
+        start: true,
+        ..Wanted::new(origin, canonical(name), params.to_owned())
     })
 }
 
 /// The same with the parameters of the file that it names.
-fn expanded(start: StartUp) -> Result<StartUp, CliError> {
-    let StartUp { name, params } = start;
-    match params::expand(params) {
-        Ok(params) => Ok(StartUp { name, params }),
-        Err(error) => Err(CliError::Params { name, error }),
+fn expanded(start: Wanted) -> Result<Wanted, CliError> {
+    match params::expand(start.params) {
+        Ok(params) => Ok(Wanted { params, ..start }),
+        Err(error) => Err(CliError::Params {
+            name: start.name,
+            error,
+        }),
     }
 }
 
@@ -178,53 +183,100 @@ fn expanded(start: StartUp) -> Result<StartUp, CliError> {
 ///
 /// # Errors
 /// It did not start, or did not end well.
-pub(super) fn run(run: Run) -> Result<(), CliError> {
-    let start = run.start.into_iter().map(expanded);
+pub(super) fn run(mut run: Run) -> Result<(), CliError> {
+    let start = std::mem::take(&mut run.start).into_iter().map(expanded);
     let start = start.collect::<Result<Vec<_>, _>>()?;
-    let rules = run.rules.iter().map(|text| Rule::parse(text, &run.queue));
-    let rules = rules.map(|rule| Ok(rule?.with_flows(run.bypass_bits)));
-    let rules = rules.collect::<Result<Vec<_>, CliError>>()?;
-    let format = match run.log {
-        Log::Text => LogFormat::Text,
-        Log::Json => LogFormat::Json,
+    let path = run.config.clone();
+    let file = path.as_deref().map(config::Config::read).transpose()?;
+    let file = file.unwrap_or_default();
+    let running = Running::new(path.as_deref(), run.said(), file.settings);
+    let holds = running.effective().clone();
+    let Some(ext_dir) = holds.ext_dir else {
+        return Err(CliError::NoExtDir(path.unwrap_or_default()));
     };
+    let rules = holds.rules.iter();
+    let rules = rules.map(|text| Rule::parse(text, &holds.queue));
+    let rules = rules.map(|rule| Ok(rule?.with_flows(holds.bypass_bits)));
+    let rules = rules.collect::<Result<Vec<_>, CliError>>()?;
     // Writes the last lines out when it is dropped.
-    let _log = telemetry::init_log(format);
+    let _log = telemetry::init_log(holds.log);
     telemetry::log_panics();
-    let config = Config {
-        ext_dir: run.ext_dir,
-        queues: run.queue,
-        processors: run.cpu_affinity.map_or_else(Vec::new, |list| list.0),
-        socket: run.socket,
-        cache_dir: match run.no_cache {
-            true => None,
-            false => run.cache_dir.or_else(CodeCache::usual_place),
+    let config = daemon::Config {
+        ext_dir,
+        queues: holds.queue,
+        processors: holds.cpu_affinity,
+        socket: holds.socket,
+        cache_dir: match holds.cache {
+            Some(Cache::Nowhere) => None,
+            Some(Cache::At(dir)) => Some(dir),
+            None => CodeCache::usual_place(),
         },
-        start,
+        extensions: if start.is_empty() {
+            file.extensions
+        } else {
+            start
+        },
         marks: MarkRules {
-            mask: run.mark_mask,
-            flows: run.bypass_bits,
+            mask: holds.mark_mask,
+            flows: holds.bypass_bits,
         },
         rules,
+        running,
     };
     let opener = Opener {
-        source: run.source,
-        max_length: run.queue_max_len,
-        fail_open: run.fail_open,
-        gso: run.gso,
-        coalesce: Duration::from_micros(run.coalesce_us.into()),
-        spin: Duration::from_micros(run.spin_us.into()),
+        source: holds.source,
+        max_length: holds.queue_max_len,
+        fail_open: holds.fail_open,
+        gso: holds.gso,
+        coalesce: Duration::from_micros(holds.coalesce_us.into()),
+        spin: Duration::from_micros(holds.spin_us.into()),
     };
     daemon::run(&config, move |queue, needs| opener.open(queue, needs))?;
     Ok(())
 }
 
+impl Run {
+    /// What is said of the daemon's settings.
+    fn said(self) -> Settings {
+        Settings {
+            ext_dir: self.ext_dir,
+            queue: self.queue,
+            cpu_affinity: self.cpu_affinity.map(|list| list.0),
+            socket: self.socket,
+            cache: match self.no_cache {
+                true => Some(Cache::Nowhere),
+                false => self.cache_dir.map(Cache::At),
+            },
+            rules: Some(self.rules).filter(|rules| !rules.is_empty()),
+            fail_open: self.fail_open.then_some(true),
+            source: self.source.map(|source| match source {
+                Source::Netlink => SourceKind::Netlink,
+                Source::Nfq => SourceKind::Nfq,
+            }),
+            gso: self.gso.map(|gso| match gso {
+                GsoWhen::Auto => Gso::Auto,
+                GsoWhen::On => Gso::On,
+                GsoWhen::Off => Gso::Off,
+            }),
+            coalesce_us: self.coalesce_us,
+            spin_us: self.spin_us,
+            mark_mask: self.mark_mask,
+            bypass_bits: self.bypass_bits,
+            queue_max_len: self.queue_max_len,
+            log: self.log.map(|log| match log {
+                Log::Text => LogFormat::Text,
+                Log::Json => LogFormat::Json,
+            }),
+        }
+    }
+}
+
 /// Opens queues, all in the same way.
 struct Opener {
-    source: Source,
+    source: SourceKind,
     max_length: u32,
     fail_open: bool,
-    gso: GsoWhen,
+    gso: Gso,
     coalesce: Duration,
     spin: Duration,
 }
@@ -234,29 +286,26 @@ impl Opener {
         let Self {
             max_length,
             fail_open,
+            gso,
             ..
         } = *self;
         Ok(match self.source {
-            Source::Netlink => {
+            SourceKind::Netlink => {
                 let config = NetlinkConfig {
                     queue,
                     max_length,
                     fail_open,
-                    gso: match self.gso {
-                        GsoWhen::Auto => Gso::Auto,
-                        GsoWhen::On => Gso::On,
-                        GsoWhen::Off => Gso::Off,
-                    },
+                    gso,
                     coalesce: self.coalesce,
                     spin: self.spin,
                 };
                 Box::new(NetlinkSource::open(config, needs)?)
             }
-            Source::Nfq => Box::new(NfqSource::open(NfqConfig {
+            SourceKind::Nfq => Box::new(NfqSource::open(NfqConfig {
                 queue,
                 max_length,
                 fail_open,
-                gso: matches!(self.gso, GsoWhen::On),
+                gso: gso == Gso::On,
             })?),
         })
     }
@@ -267,14 +316,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_queues_than_there_can_be_workers_are_refused() {
-        assert_eq!(served_queues("1:256"), Ok(1..=256));
-        let error = served_queues("0:65535").unwrap_err();
-        assert!(error.contains("65536 queues"), "{error}");
-        assert!(error.contains("256 workers"), "{error}");
-    }
-
-    #[test]
     fn gso_is_chosen_with_a_space_as_all_else_is() {
         #[derive(clap::Parser)]
         struct Line {
@@ -282,11 +323,11 @@ mod tests {
             run: Run,
         }
         for (line, gso) in [
-            ("run -e .", GsoWhen::Auto),
-            ("run -e . --gso", GsoWhen::On),
-            ("run --gso -e .", GsoWhen::On),
-            ("run -e . --gso off", GsoWhen::Off),
-            ("run --gso=off -e .", GsoWhen::Off),
+            ("run -e .", None),
+            ("run -e . --gso", Some(GsoWhen::On)),
+            ("run --gso -e .", Some(GsoWhen::On)),
+            ("run -e . --gso off", Some(GsoWhen::Off)),
+            ("run --gso=off -e .", Some(GsoWhen::Off)),
         ] {
             let parsed: Result<Line, _> = clap::Parser::try_parse_from(line.split(' '));
             assert_eq!(parsed.unwrap().run.gso, gso, "{line}");
@@ -295,15 +336,38 @@ mod tests {
 
     #[test]
     fn a_start_has_a_name_and_perhaps_parameters() {
-        let start = |name: &str, params: &str| StartUp {
-            name: name.to_owned(),
-            params: params.to_owned(),
+        let start = |text: &str| {
+            let wanted = start_up(text).unwrap();
+            assert!(wanted.start && wanted.required, "{text}");
+            (wanted.origin, wanted.name, wanted.params)
         };
-        assert_eq!(start_up("count"), Ok(start("count", "")));
+        let expected = |origin: &str, name: &str, params: &str| {
+            (origin.to_owned(), name.to_owned(), params.to_owned())
+        };
+        assert_eq!(start("count"), expected("--start count", "count", ""));
         assert_eq!(
-            start_up("icmp-drop=every=2"),
-            Ok(start("icmp-drop", "every=2"))
+            start("icmp_drop=every=2"),
+            expected("--start icmp_drop", "icmp-drop", "every=2")
         );
         assert!(start_up("=every=2").is_err());
+    }
+
+    #[test]
+    fn what_the_command_line_says_counts_more_than_the_file() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            run: Run,
+        }
+        let line = "run -c f --queue 3 --no-cache --mark-mask 0xff";
+        let parsed: Line = clap::Parser::try_parse_from(line.split(' ')).unwrap();
+        let file = b"[daemon]\next-dir = '/e'\nqueue = 1\ncache-dir = '/c'\nfail-open = true\n";
+        let file = config::Config::parse(file, "f".as_ref()).unwrap();
+        let holds = parsed.run.said().or(file.settings).effective();
+        assert_eq!(holds.ext_dir, Some("/e".into()));
+        assert_eq!(holds.queue, 3..=3);
+        assert_eq!(holds.cache, Some(Cache::Nowhere));
+        assert_eq!(holds.mark_mask, 0xff);
+        assert!(holds.fail_open);
     }
 }

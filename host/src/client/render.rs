@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use ipqext_protocol::{Command, Extension, Group, Queue, Status, Text};
+use ipqext_protocol::{Command, Extension, Group, Queue, Reloaded, Status, Text};
 use serde_json::Value;
 use tabwriter::TabWriter;
 
@@ -27,6 +27,9 @@ pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<Str
         // It is followed by packets, and rendered by its own module.
         Command::Trace(_) => Ok(String::new()),
         Command::Info(_) | Command::Help(_) => Ok(texts(&serde_json::from_value(result)?)),
+        Command::Reload => Ok(reloaded(&serde_json::from_value::<Vec<Reloaded>>(result)?)),
+        // It is to go into a file as it is; strings in it are quoted as TOML has them.
+        Command::Config => serde_json::from_value(result),
         Command::Status => Ok(status(&serde_json::from_value(result)?)),
         Command::Delete(named) => Ok(format!("{} deleted\n", named.name)),
         Command::Shutdown => Ok("the daemon has ended\n".to_owned()),
@@ -95,6 +98,23 @@ fn with_limits(extension: &Extension) -> String {
 
 fn logged(extension: &Extension) -> String {
     format!("{}: log level {}\n", extension.name, extension.log)
+}
+
+fn reloaded(all: &[Reloaded]) -> String {
+    let rows = all.iter().map(|one| {
+        let mut row = format!("{}\t{}", one.name, one.done);
+        if !one.changes.is_empty() {
+            row += &format!(": {}", one.changes.join(", "));
+        }
+        if let Some(problem) = &one.problem {
+            row += &format!("; {}", printable(problem));
+        }
+        row + "\n"
+    });
+    match aligned(&rows.collect::<String>()) {
+        none if none.is_empty() => "the chain is empty\n".to_owned(),
+        text => text,
+    }
 }
 
 fn texts(text: &Text) -> String {

@@ -155,6 +155,8 @@ fn resolve(command: protocol::Command) -> Result<Command, BadValue> {
     use protocol::Command as Wire;
     let (name, action) = match command {
         Wire::List => return Ok(Command::List),
+        Wire::Reload => return Ok(Command::Reload),
+        Wire::Config => return Ok(Command::Config),
         Wire::Status => return Ok(Command::Status),
         Wire::Shutdown => return Ok(Command::Shutdown),
         Wire::Add(protocol::Add {

@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::request::Refused;
 use super::terms;
 use super::traced::traced;
-use crate::event::{CommandError, ExtensionReport, QueueReport, Reply, State, StatusReport};
+use crate::event::{
+    CommandError, ExtensionReport, QueueReport, Reloaded, Reply, State, StatusReport,
+};
 use crate::packet::{Edits, Grant, Group, Needs};
 use crate::runtime::{API_VERSION, CompileError, ComponentizeError};
 
@@ -81,6 +83,10 @@ fn classify(error: &CommandError) -> (i32, &'static str) {
         CommandError::NotDeclared { .. } => (-32014, "not-declared"),
         CommandError::NoLink { .. } => (-32015, "no-device"),
         CommandError::OutOfBounds(_) => (-32016, "out-of-bounds"),
+        CommandError::NoConfig => (-32017, "no-config"),
+        CommandError::BadConfig(_) => (-32018, "bad-config"),
+        CommandError::NeedsRestart(_) => (-32019, "needs-restart"),
+        CommandError::NotReloaded { error, .. } => classify(error),
     }
 }
 
@@ -108,8 +114,22 @@ fn value(reply: Reply) -> serde_json::Result<Value> {
         Reply::Extension(report) => serde_json::to_value(extension(report)),
         Reply::Texts { name, texts } => serde_json::to_value(protocol::Text { name, texts }),
         Reply::Explained(record) => serde_json::to_value(traced(&record, 0)),
+        Reply::Reloaded(all) => {
+            let all: Vec<_> = all.into_iter().map(reloaded).collect();
+            serde_json::to_value(all)
+        }
+        Reply::Config(text) => Ok(Value::String(text)),
         Reply::Status(report) => serde_json::to_value(status(report)),
         Reply::Done | Reply::Listening(_) => Ok(Value::Null),
+    }
+}
+
+fn reloaded(reloaded: Reloaded) -> protocol::Reloaded {
+    protocol::Reloaded {
+        name: reloaded.name,
+        done: reloaded.done.name().to_owned(),
+        changes: reloaded.changes.into_iter().map(str::to_owned).collect(),
+        problem: reloaded.problem,
     }
 }
 

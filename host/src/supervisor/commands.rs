@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Supervisor;
-use super::extension::{Extension, Life};
-use crate::chain::{CpuUse, Lifecycle, LimitsChange, PolicyChange, Stage, StageId, Terms};
-use crate::event::{Action, CommandError, GrantChange, Reply};
+use super::extension::{self, Extension, Life};
+use crate::chain::{CpuUse, Lifecycle, LimitsChange, PolicyChange, Stage, StageId};
+use crate::event::{Action, CommandError, GrantChange, Reply, Wanted};
 use crate::packet::Group;
 use crate::registry::canonical;
 use crate::runtime::{Compiled, Context, Instance};
@@ -47,18 +47,29 @@ impl Supervisor {
         }
         let end = self.extensions.len() + 1;
         let place = place(position.unwrap_or(end), end)?;
-        let (file, compiled) = self.load(name)?;
-        let mut terms = Terms::of(compiled.description.needs);
-        terms.policy = terms.policy.changed(policy)?;
-        terms.limits = terms.limits.changed(limits)?;
+        let wanted = Wanted {
+            policy,
+            limits,
+            ..Wanted::new(String::new(), name.to_owned(), params)
+        };
+        let added = self.make(&wanted)?;
+        self.extensions.insert(place, added);
+        Ok(self.report(place))
+    }
+
+    /// Loads and initialises an extension that is wanted. It is not in the chain yet.
+    pub(super) fn make(&mut self, wanted: &Wanted) -> Result<Extension, CommandError> {
+        let name = canonical(&wanted.name);
+        let (file, compiled) = self.load(&name)?;
+        let terms = extension::terms(wanted, compiled.description.needs)?;
         let compiled = Arc::new(compiled);
         let id = StageId(self.next_id);
-        let log = LogLevel::default();
+        let log = LogLevel::new(wanted.log);
         let used = Arc::<CpuUse>::default();
         let stages = (0..self.workers).map(|worker| {
             let counters = Arc::<StageCounters>::default();
             let context = Context {
-                params: params.clone(),
+                params: wanted.params.clone(),
                 worker,
                 workers: self.workers,
                 seed: getrandom::u64().unwrap_or(u64::from(worker)),
@@ -66,24 +77,26 @@ impl Supervisor {
                 log: log.clone(),
             };
             let filter = Instance::new(compiled.clone(), context, self.links.clone())
-                .map_err(|error| CommandError::lifecycle(name, "init", error))?;
+                .map_err(|error| CommandError::lifecycle(&name, "init", error))?;
             let needs = compiled.description.needs;
-            let stage = Stage::new(id, name.into(), needs, Box::new(filter), counters.clone())
+            let name = name.as_str().into();
+            let stage = Stage::new(id, name, needs, Box::new(filter), counters.clone())
                 .reporting(worker, self.reporter())
                 .sharing(used.clone());
             Ok((stage, counters))
         });
         let stages: Vec<_> = stages.collect::<Result<_, CommandError>>()?;
         self.next_id += 1;
-        let added = Extension::new(id, file, params, compiled, terms, log, stages);
+        let params = wanted.params.clone();
+        let mut made = Extension::new(id, file, params, compiled, terms, log, stages);
+        made.required = wanted.required;
         tracing::info!(
             extension = name,
-            version = added.compiled.description.version,
-            params = &added.params[..added.params.floor_char_boundary(PARAMS_SHOWN)],
+            version = made.compiled.description.version,
+            params = &made.params[..made.params.floor_char_boundary(PARAMS_SHOWN)],
             "extension added"
         );
-        self.extensions.insert(place, added);
-        Ok(self.report(place))
+        Ok(made)
     }
 
     fn load(&self, name: &str) -> Result<(PathBuf, Compiled), CommandError> {
@@ -105,7 +118,7 @@ impl Supervisor {
         Ok((file, compiled))
     }
 
-    fn start(&mut self, place: usize) -> Result<Reply, CommandError> {
+    pub(super) fn start(&mut self, place: usize) -> Result<Reply, CommandError> {
         let extension = &mut self.extensions[place];
         if extension.life != Life::Started {
             let before = extension.life;
@@ -152,7 +165,7 @@ impl Supervisor {
         Ok(self.report(place))
     }
 
-    fn delete(&mut self, place: usize) -> Result<Reply, CommandError> {
+    pub(super) fn delete(&mut self, place: usize) -> Result<Reply, CommandError> {
         if let Err(error) = self.stop(place) {
             tracing::warn!(error = %error, "extension is to be deleted all the same");
         }
@@ -184,7 +197,7 @@ impl Supervisor {
 
     fn grant(&mut self, place: usize, change: GrantChange) -> Result<Reply, CommandError> {
         let extension = &mut self.extensions[place];
-        extension.check_declared(change)?;
+        extension::check_declared(extension.name(), extension.needs(), change)?;
         let grant = &mut extension.terms.grant;
         grant.verdicts = change.verdicts.unwrap_or(grant.verdicts);
         grant.mark_mask = change.mark_mask.unwrap_or(grant.mark_mask);

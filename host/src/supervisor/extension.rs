@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::chain::{FaultReport, Lifecycle, Stage, StageId, Terms};
-use crate::event::{CommandError, Counts, ExtensionReport, GrantChange, State};
-use crate::packet::Needs;
+use crate::event::{CommandError, Counts, ExtensionReport, GrantChange, State, Wanted};
+use crate::packet::{Grant, Needs};
 use crate::runtime::Compiled;
 use crate::telemetry::{Counter, LogLevel, StageCounters};
 
@@ -32,6 +32,8 @@ pub(super) struct Extension {
     pub(super) terms: Terms,
     pub(super) log: LogLevel,
     pub(super) life: Life,
+    /// Whether a configuration cannot do without it.
+    pub(super) required: bool,
     /// The generation in which it last changed.
     pub(super) generation: u64,
     /// By worker: its stage, while it is not in that worker's chain.
@@ -65,6 +67,7 @@ impl Extension {
             terms,
             log,
             life: Life::Added,
+            required: true,
             generation: 0,
             idle,
             faults: VecDeque::new(),
@@ -107,38 +110,6 @@ impl Extension {
             Some(worker) => Err(CommandError::WorkerSilent(worker as u32)),
             None => Ok(()),
         }
-    }
-
-    /// Makes sure that the extension declares what it is to be granted.
-    ///
-    /// # Errors
-    /// It does not.
-    pub(super) fn check_declared(&self, change: GrantChange) -> Result<(), CommandError> {
-        let needs = self.compiled.description.needs;
-        let verdicts = change.verdicts.unwrap_or_default() - needs.verdicts;
-        let bits = change.mark_mask.unwrap_or_default() & !needs.mark_mask;
-        let (beyond, declared) = if !verdicts.is_empty() {
-            let declared = match needs.verdicts.names() {
-                names if names.is_empty() => "none".to_owned(),
-                names => names.join(", "),
-            };
-            (
-                format!("the verdicts {}", verdicts.names().join(", ")),
-                declared,
-            )
-        } else if bits != 0 {
-            (
-                format!("the mark bits {bits:#x}"),
-                format!("{:#x}", needs.mark_mask),
-            )
-        } else {
-            return Ok(());
-        };
-        Err(CommandError::NotDeclared {
-            name: self.name().to_owned(),
-            beyond,
-            declared,
-        })
     }
 
     /// Calls `start` on all stages; if one of them will not, those before it are
@@ -213,4 +184,58 @@ impl Extension {
             cpu: Duration::from_nanos(sum(|counters| &counters.cpu_ns)),
         }
     }
+}
+
+/// The terms on which an extension is wanted that needs so much.
+///
+/// # Errors
+/// It does not declare what it is to be granted, or a number is out of its bounds.
+pub(super) fn terms(wanted: &Wanted, needs: Needs) -> Result<Terms, CommandError> {
+    check_declared(&wanted.name, needs, wanted.grant)?;
+    let usual = Terms::of(needs);
+    let grant = Grant {
+        verdicts: wanted.grant.verdicts.unwrap_or(usual.grant.verdicts),
+        mark_mask: wanted.grant.mark_mask.unwrap_or(usual.grant.mark_mask),
+    };
+    Ok(Terms {
+        group: wanted.group,
+        grant,
+        policy: usual.policy.changed(wanted.policy)?,
+        limits: usual.limits.changed(wanted.limits)?,
+    })
+}
+
+/// Makes sure that an extension declares what it is to be granted.
+///
+/// # Errors
+/// It does not.
+pub(super) fn check_declared(
+    name: &str,
+    needs: Needs,
+    change: GrantChange,
+) -> Result<(), CommandError> {
+    let verdicts = change.verdicts.unwrap_or_default() - needs.verdicts;
+    let bits = change.mark_mask.unwrap_or_default() & !needs.mark_mask;
+    let (beyond, declared) = if !verdicts.is_empty() {
+        let declared = match needs.verdicts.names() {
+            names if names.is_empty() => "none".to_owned(),
+            names => names.join(", "),
+        };
+        (
+            format!("the verdicts {}", verdicts.names().join(", ")),
+            declared,
+        )
+    } else if bits != 0 {
+        (
+            format!("the mark bits {bits:#x}"),
+            format!("{:#x}", needs.mark_mask),
+        )
+    } else {
+        return Ok(());
+    };
+    Err(CommandError::NotDeclared {
+        name: name.to_owned(),
+        beyond,
+        declared,
+    })
 }

@@ -1,17 +1,17 @@
-//! `--cpu-affinity`: the processors that workers are bound to.
+//! The processors that workers are bound to, as operators write them.
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
 /// A list of processors, all of which are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Processors(pub(super) Vec<usize>);
+pub(crate) struct Processors(pub(crate) Vec<usize>);
 
 /// Reads a list as `0,2-3`.
 ///
 /// # Errors
 /// It is none, or names a processor that this process cannot run on.
-pub(super) fn parse(text: &str) -> Result<Processors, String> {
+pub(crate) fn parse(text: &str) -> Result<Processors, String> {
     let listed = listed(text).ok_or_else(|| {
         format!("{text:?} is no list of processors: give numbers and ranges, as 0,2-3")
     })?;
@@ -47,7 +47,8 @@ fn available() -> Vec<usize> {
         .collect()
 }
 
-fn ranges(numbers: &[usize]) -> String {
+/// Writes a list.
+pub(crate) fn ranges(numbers: &[usize]) -> String {
     let chunks = numbers.chunk_by(|a, b| a + 1 == *b);
     let texts = chunks.map(|chunk| match chunk {
         [one] => one.to_string(),

@@ -1,0 +1,210 @@
+//! A TOML text, read with the place of everything in it.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::Problem;
+
+/// All that is wrong with a text, by the byte where it stands.
+pub(super) struct Problems<'t> {
+    text: &'t str,
+    found: Vec<(usize, String)>,
+}
+
+impl<'t> Problems<'t> {
+    /// None yet.
+    pub(super) fn new(text: &'t str) -> Self {
+        let found = Vec::new();
+        Self { text, found }
+    }
+
+    /// Adds one.
+    pub(super) fn add(&mut self, at: usize, text: impl Into<String>) {
+        self.found.push((at, text.into()));
+    }
+
+    /// Whether there is any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// A place as people count: line and column, from 1.
+    pub(super) fn place(&self, at: usize) -> (usize, usize) {
+        let before = &self.text[..self.text.floor_char_boundary(at)];
+        let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let lines = before.bytes().filter(|byte| *byte == b'\n').count();
+        (lines + 1, before[line..].chars().count() + 1)
+    }
+
+    /// All of them, in the order of the text.
+    pub(super) fn into_list(mut self) -> Vec<Problem> {
+        self.found.sort();
+        // A list that is not closed is told once, however deep.
+        self.found.dedup();
+        let found = std::mem::take(&mut self.found);
+        let problems = found.into_iter().map(|(at, text)| {
+            let (line, column) = self.place(at);
+            Problem { line, column, text }
+        });
+        problems.collect()
+    }
+}
+
+/// Reads a text; what is no TOML becomes a problem.
+pub(super) fn parse<'t>(text: &'t str, problems: &mut Problems<'_>) -> Spanned<DeTable<'t>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let at = error.span().map_or(0, |span| span.start);
+        problems.add(at, format!("this is no TOML: {}", error.message()));
+    }
+    table
+}
+
+/// One table of the text.
+#[derive(Clone, Copy)]
+pub(super) struct Section<'a> {
+    table: &'a DeTable<'a>,
+}
+
+impl<'a> Section<'a> {
+    /// A table, which is called so; all its keys are to be known.
+    pub(super) fn new(
+        name: &'static str,
+        table: &'a DeTable<'a>,
+        known: &[&str],
+        problems: &mut Problems<'_>,
+    ) -> Self {
+        for key in table.keys() {
+            let key_name: &str = key.as_ref();
+            if !known.contains(&key_name) {
+                let known = known.join(", ");
+                let text = format!("{name} has no key {key_name:?}; it can have {known}");
+                problems.add(key.span().start, text);
+            }
+        }
+        Self { table }
+    }
+
+    /// Where the value of a key stands.
+    pub(super) fn span(&self, key: &str) -> Option<Range<usize>> {
+        self.table.get(key).map(Spanned::span)
+    }
+
+    /// The value of a key, if it has one and that can be read.
+    pub(super) fn get<T>(
+        &self,
+        key: &str,
+        problems: &mut Problems<'_>,
+        read: impl FnOnce(&'a DeValue<'a>) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.table.get(key)?;
+        match read(value.get_ref()) {
+            Ok(read) => Some(read),
+            Err(text) => {
+                problems.add(value.span().start, format!("{key}: {text}"));
+                None
+            }
+        }
+    }
+
+    /// The table that is the value of a key.
+    pub(super) fn section(
+        &self,
+        key: &str,
+        name: &'static str,
+        known: &[&str],
+        problems: &mut Problems<'_>,
+    ) -> Option<Section<'a>> {
+        let table = self.get(key, problems, |value| {
+            value.as_table().ok_or_else(|| {
+                let is = kind(value);
+                format!("this is {is}; give a table, as {name}")
+            })
+        })?;
+        Some(Section::new(name, table, known, problems))
+    }
+
+    /// The elements of an array that is the value of a key, each with where it stands.
+    pub(super) fn list(
+        &self,
+        key: &str,
+        give: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<&'a [Spanned<DeValue<'a>>]> {
+        self.get(key, problems, |value| match value.as_array() {
+            Some(array) => Ok(&array[..]),
+            None => Err(format!("this is {}; give {give}", kind(value))),
+        })
+    }
+}
+
+/// A string.
+pub(super) fn string<'a>(value: &'a DeValue<'a>, example: &str) -> Result<&'a str, String> {
+    let is = || {
+        let is = kind(value);
+        format!("this is {is}; give a text in quotes, as {example:?}")
+    };
+    value.as_str().ok_or_else(is)
+}
+
+/// What a string stands for.
+pub(super) fn parsed<'a, T>(
+    example: &str,
+    read: impl FnOnce(&'a str) -> Result<T, String>,
+) -> impl FnOnce(&'a DeValue<'a>) -> Result<T, String> {
+    move |value| read(string(value, example)?)
+}
+
+/// `true` or `false`.
+pub(super) fn flag(value: &DeValue<'_>) -> Result<bool, String> {
+    let is = || format!("this is {}; give true or false", kind(value));
+    value.as_bool().ok_or_else(is)
+}
+
+/// A whole number within bounds.
+pub(super) fn whole([least, most]: [u64; 2]) -> impl FnOnce(&DeValue<'_>) -> Result<u64, String> {
+    move |value| {
+        let give = || format!("give a number from {least} to {most}");
+        let number = integer(value).map_err(|is| format!("this is {is}; {}", give()))?;
+        let number = number.filter(|number| (least..=most).contains(number));
+        number.ok_or_else(give)
+    }
+}
+
+/// A whole number, or what a string stands for.
+pub(super) fn whole_or<'a, T>(
+    value: &'a DeValue<'a>,
+    give: &str,
+    of_number: impl FnOnce(u64) -> Result<T, String>,
+    of_text: impl FnOnce(&'a str) -> Result<T, String>,
+) -> Result<T, String> {
+    if let Some(text) = value.as_str() {
+        return of_text(text);
+    }
+    match integer(value) {
+        Ok(Some(number)) => of_number(number),
+        Ok(None) => Err(format!("the number is out of bounds; give {give}")),
+        Err(is) => Err(format!("this is {is}; give {give}")),
+    }
+}
+
+/// A whole number; `None` for one that is negative or endless.
+fn integer(value: &DeValue<'_>) -> Result<Option<u64>, &'static str> {
+    let integer = value.as_integer().ok_or_else(|| kind(value))?;
+    Ok(u64::from_str_radix(integer.as_str(), integer.radix()).ok())
+}
+
+/// What a value is, for people.
+pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a point",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or a time of day",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
