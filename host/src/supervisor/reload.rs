@@ -318,6 +318,11 @@ impl Supervisor {
             stop_again(&mut self.extensions[place]);
         }
         for mut extension in self.extensions.split_off(first_made) {
+            if extension.check_home().is_err() {
+                // What may still be called must stay in sight.
+                self.extensions.push(extension);
+                continue;
+            }
             extension.life = Life::Started;
             finish(extension);
         }
