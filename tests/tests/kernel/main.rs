@@ -4,6 +4,7 @@
 
 mod bench;
 mod cache;
+mod config;
 mod decides;
 mod doctor;
 mod edits;
