@@ -24,7 +24,9 @@ pub(crate) use settings::COALESCE_US_MAX;
 pub use settings::{Cache, Effective, Settings, SourceKind};
 
 /// The longest file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+const FILE_BYTES_MAX: u64 = 16 << 20;
+/// The most extensions of a file. Each costs an instance a worker, and a call a batch.
+const EXTENSIONS_MAX: usize = 1000;
 
 /// What a file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,9 +58,13 @@ impl Config {
     /// # Errors
     /// There is something to mend in it.
     pub fn parse(text: &[u8], path: &Path) -> Result<Self, Wrong> {
-        let wrong = |problems: Vec<Problem>| Wrong {
-            path: path.to_owned(),
-            problems,
+        let wrong = |problems: Problems<'_>| {
+            let (problems, more) = problems.into_list();
+            Wrong {
+                path: path.to_owned(),
+                problems,
+                more,
+            }
         };
         let text = match std::str::from_utf8(text) {
             Ok(text) => text,
@@ -66,7 +72,7 @@ impl Config {
                 let good = String::from_utf8_lossy(&text[..error.valid_up_to()]).into_owned();
                 let mut problems = Problems::new(&good);
                 problems.add(good.len(), "this is no UTF-8; save the file as UTF-8");
-                return Err(wrong(problems.into_list()));
+                return Err(wrong(problems));
             }
         };
         let mut problems = Problems::new(text);
@@ -77,7 +83,7 @@ impl Config {
                 return Ok(config);
             }
         }
-        Err(wrong(problems.into_list()))
+        Err(wrong(problems))
     }
 
     fn of(document: &DeTable<'_>, path: &Path, problems: &mut Problems<'_>) -> Self {
@@ -104,6 +110,11 @@ fn extensions(top: &Section<'_>, path: &Path, problems: &mut Problems<'_>) -> Ve
     const GIVE: &str = "[[extension]], with two brackets, for each extension";
     let base = path.parent().unwrap_or(Path::new(""));
     let tables = top.list("extension", GIVE, problems).unwrap_or_default();
+    if let Some(beyond) = tables.get(EXTENSIONS_MAX) {
+        let text = format!("there are more than {EXTENSIONS_MAX} extensions; leave some out");
+        problems.add(beyond.span().start, text);
+        return Vec::new();
+    }
     let mut extensions = Vec::<Wanted>::with_capacity(tables.len());
     for element in tables {
         let at = element.span().start;

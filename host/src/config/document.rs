@@ -1,5 +1,7 @@
 //! A TOML text, read with the place of everything in it.
 
+use std::cell::Cell;
+use std::iter;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -7,17 +9,30 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::Problem;
 
+/// How many problems are told at once.
+const TOLD_MAX: usize = 20;
+
 /// All that is wrong with a text, by the byte where it stands.
 pub(super) struct Problems<'t> {
     text: &'t str,
+    /// Where each line begins.
+    lines: Vec<usize>,
+    /// The place that was last asked for, by its byte: lines may be long, and places are
+    /// mostly asked for in order.
+    last: Cell<(usize, usize, usize)>,
     found: Vec<(usize, String)>,
 }
 
 impl<'t> Problems<'t> {
     /// None yet.
     pub(super) fn new(text: &'t str) -> Self {
-        let found = Vec::new();
-        Self { text, found }
+        let newlines = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            text,
+            lines: iter::once(0).chain(newlines).collect(),
+            last: Cell::new((0, 1, 1)),
+            found: Vec::new(),
+        }
     }
 
     /// Adds one.
@@ -32,23 +47,29 @@ impl<'t> Problems<'t> {
 
     /// A place as people count: line and column, from 1.
     pub(super) fn place(&self, at: usize) -> (usize, usize) {
-        let before = &self.text[..self.text.floor_char_boundary(at)];
-        let line = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let lines = before.bytes().filter(|byte| *byte == b'\n').count();
-        (lines + 1, before[line..].chars().count() + 1)
+        let at = self.text.floor_char_boundary(at);
+        let line = self.lines.partition_point(|begin| *begin <= at);
+        let (from, column) = match self.last.get() {
+            (before, of_line, column) if of_line == line && before <= at => (before, column),
+            _ => (self.lines[line - 1], 1),
+        };
+        let column = column + self.text[from..at].chars().count();
+        self.last.set((at, line, column));
+        (line, column)
     }
 
-    /// All of them, in the order of the text.
-    pub(super) fn into_list(mut self) -> Vec<Problem> {
-        self.found.sort();
+    /// The first of them in the order of the text, and how many more there are.
+    pub(super) fn into_list(mut self) -> (Vec<Problem>, usize) {
+        let mut found = std::mem::take(&mut self.found);
+        found.sort();
         // A list that is not closed is told once, however deep.
-        self.found.dedup();
-        let found = std::mem::take(&mut self.found);
-        let problems = found.into_iter().map(|(at, text)| {
+        found.dedup();
+        let more = found.len().saturating_sub(TOLD_MAX);
+        let told = found.into_iter().take(TOLD_MAX).map(|(at, text)| {
             let (line, column) = self.place(at);
             Problem { line, column, text }
         });
-        problems.collect()
+        (told.collect(), more)
     }
 }
 

@@ -27,10 +27,9 @@ pub struct Wrong {
     pub path: PathBuf,
     /// In the order of the file; there is one at least.
     pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub more: usize,
 }
-
-/// How many are told at once.
-const TOLD_MAX: usize = 20;
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,18 +44,15 @@ pub struct Problem {
 
 impl Display for Wrong {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        for (at, problem) in self.problems.iter().take(TOLD_MAX).enumerate() {
+        for (at, problem) in self.problems.iter().enumerate() {
             let separator = if at == 0 { "" } else { "\n" };
             let Problem { line, column, text } = problem;
-            write!(
-                f,
-                "{separator}{}:{line}:{column}: {text}",
-                self.path.display()
-            )?;
+            let path = self.path.display();
+            write!(f, "{separator}{path}:{line}:{column}: {text}")?;
         }
-        match self.problems.len() {
-            count if count > TOLD_MAX => write!(f, "\n... and {} more", count - TOLD_MAX),
-            _ => Ok(()),
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, "\n... and {more} more"),
         }
     }
 }

@@ -1,5 +1,5 @@
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::chain::{LimitsChange, PolicyChange, QuarantineChange, Share};
@@ -418,5 +418,41 @@ fn the_example_of_the_document_can_be_used() {
             page.contains(&format!("`{key}`")),
             "{key} is not documented"
         );
+    }
+}
+
+#[test]
+fn no_text_makes_it_hang() {
+    let many = |text: &str, count: usize| text.repeat(count);
+    for (what, text) in [
+        ("dots", many("a.", 1_000_000) + "a = 1"),
+        ("headers", format!("[{}a]", many("a.", 1_000_000))),
+        ("arrays", format!("[[{}a]]", many("a.", 1_000_000))),
+        ("brackets", many("[", 2_000_000)),
+        ("braces", format!("x = {}", many("{a=", 1_000_000))),
+        ("tables", many("[[extension]]\nname='a'\n", 100_000)),
+        ("fewer tables", many("[[extension]]\nname='a'\n", 1000)),
+        (
+            "row",
+            format!("extension = [{}]", many("{name='a',params='äää'},", 1000)),
+        ),
+        (
+            "keys in a row",
+            format!(
+                "daemon = {{{}z=1}}",
+                (0..200_000).map(|n| format!("k{n}=1,")).collect::<String>()
+            ),
+        ),
+        ("keys", (0..200_000).map(|n| format!("k{n}=1\n")).collect()),
+        ("same", many("a=1\n", 500_000)),
+        ("quotes", many("\"", 3_000_000)),
+        ("lines", many("\n", 3_000_000) + "x"),
+        ("nulls", many("\0", 3_000_000)),
+        ("strings", many("x='''\n", 500_000)),
+    ] {
+        let began = Instant::now();
+        assert!(parse(&text).is_err(), "{what}");
+        // Some are read in a quarter of a second, in a build for tests.
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
     }
 }
