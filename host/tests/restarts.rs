@@ -79,6 +79,7 @@ fn while_a_worker_is_down_commands_are_carried_out_all_the_same() {
     bench.break_next(Breakage::Fail);
     bench.queues[0].push([ping(1)]);
     bench.wait_for(|queues| !queues[0].is_served);
+    bench.queues[0].take_settled(1);
 
     let began = Instant::now();
     bench.act(Action::Start);
@@ -97,7 +98,8 @@ fn while_a_worker_is_down_commands_are_carried_out_all_the_same() {
     bench.wait_for(|queues| queues[0].is_served);
     bench.queues[0].push([ping(3)]);
     bench.queues[0].take_settled(1);
-    assert_eq!(bench.listed().counts.seen, 2, "it was started meanwhile");
+    let counts = bench.listed().counts;
+    assert_eq!(counts.seen, 2, "it was started meanwhile: {counts:?}");
     bench.act(Action::Stop);
     bench.finish().unwrap();
 }

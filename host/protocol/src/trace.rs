@@ -91,7 +91,8 @@ pub struct Said {
     /// Whether it changed the packet's bytes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edited: bool,
-    /// How it failed, for `fault`.
+    /// How it failed, for `fault`, and what its policy did where that was not to let the
+    /// packet pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }

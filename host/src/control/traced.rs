@@ -4,7 +4,7 @@ use ipqext_protocol::hexadecimal;
 use ipqext_protocol::trace::{self as protocol, Traced};
 
 use crate::chain::Saying;
-use crate::packet::{Links, Settlement, Verdict};
+use crate::packet::{Fallback, Links, Settlement, Verdict};
 use crate::trace::{Record, Said};
 
 /// The record as it goes over the socket. `lost` counts the packets that this client
@@ -50,8 +50,21 @@ fn said(said: &Said) -> protocol::Said {
         verdict,
         mark: said.mark,
         edited: said.edited,
-        detail: said.fault.as_deref().map(str::to_owned),
+        detail: detail(said),
     }
+}
+
+/// Why it failed, and what its policy did with the packet where that is not to let it pass.
+fn detail(said: &Said) -> Option<String> {
+    let policy = match said.saying {
+        Saying::Skipped(fallback) | Saying::Fault(fallback) if fallback != Fallback::Pass => {
+            Some(format!("its policy: {}", fallback.name()))
+        }
+        Saying::Verdict(_) | Saying::Skipped(_) | Saying::Fault(_) => None,
+    };
+    let fault = said.fault.as_deref().map(str::to_owned);
+    let both: Vec<String> = [fault, policy].into_iter().flatten().collect();
+    (!both.is_empty()).then(|| both.join("; "))
 }
 
 /// The name of a device; its index if it has gone since, none for index 0.

@@ -164,10 +164,11 @@ impl Instance {
     /// half of the time that is allowed.
     fn successor(&mut self, allowed: Option<Duration>) -> Result<Option<Box<Guest>>, Fault> {
         if let Some(born) = self.take_spare() {
-            let (guest, log) = born.map_err(cannot_start)?;
-            log.succeed(&self.log);
-            self.log = log;
-            return Ok(Some(guest));
+            let born = born.map_err(cannot_start)?;
+            born.log.succeed(&self.log);
+            self.log = born.log;
+            self.birth_cost = born.cost;
+            return Ok(Some(born.guest));
         }
         let deadline = match allowed {
             None => self.context.limits.call_deadline,

@@ -8,12 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::time::Duration;
 
 use super::compiled::Compiled;
 use super::guest::Guest;
 use super::guest_log::SharedLog;
 use super::instance::{Context, initialised};
-use crate::chain::LifecycleError;
+use crate::chain::{LifecycleError, cpu_time};
 use crate::packet::Links;
 
 /// So many dead instances may wait for their burial: each holds its memory. Others are
@@ -40,7 +41,15 @@ pub(super) struct Birth {
 }
 
 /// What became of it.
-pub(super) type Born = Result<(Box<Guest>, SharedLog), LifecycleError>;
+pub(super) type Born = Result<Newborn, LifecycleError>;
+
+/// An instance that was made ahead.
+pub(super) struct Newborn {
+    pub(super) guest: Box<Guest>,
+    pub(super) log: SharedLog,
+    /// The CPU time that it took.
+    pub(super) cost: Duration,
+}
 
 impl Nursery {
     /// Starts the thread.
@@ -102,6 +111,11 @@ fn bear(birth: &Birth) -> Born {
     // What it says when it begins is told once it takes a place.
     let log = SharedLog::held(&compiled.description.name, &context.limits, &context.log);
     let deadline = context.limits.call_deadline;
+    let began = cpu_time();
     let guest = initialised(compiled, context, &log, links.clone(), deadline)?;
-    Ok((Box::new(guest), log))
+    Ok(Newborn {
+        guest: Box::new(guest),
+        log,
+        cost: cpu_time().saturating_sub(began),
+    })
 }

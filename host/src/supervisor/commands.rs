@@ -212,15 +212,25 @@ impl Supervisor {
     }
 
     fn policy(&mut self, place: usize, change: PolicyChange) -> Result<Reply, CommandError> {
-        let policy = &mut self.extensions[place].terms.policy;
-        *policy = policy.changed(change)?;
+        let extension = &mut self.extensions[place];
+        extension.terms.policy = extension.terms.policy.changed(change)?;
+        tracing::info!(
+            extension = extension.name(),
+            policy = ?extension.terms.policy,
+            "policy set"
+        );
         self.publish_if_started(place)?;
         Ok(self.report(place))
     }
 
     fn limit(&mut self, place: usize, change: LimitsChange) -> Result<Reply, CommandError> {
-        let limits = &mut self.extensions[place].terms.limits;
-        *limits = limits.changed(change)?;
+        let extension = &mut self.extensions[place];
+        extension.terms.limits = extension.terms.limits.changed(change)?;
+        tracing::info!(
+            extension = extension.name(),
+            limits = ?extension.terms.limits,
+            "limits set"
+        );
         self.publish_if_started(place)?;
         Ok(self.report(place))
     }

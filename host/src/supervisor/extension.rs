@@ -92,8 +92,13 @@ impl Extension {
         name: &'static str,
         call: Lifecycle,
     ) -> Result<Vec<Option<String>>, CommandError> {
+        let terms = self.terms;
         let stages = self.idle.iter_mut().flatten();
-        let answers: Vec<_> = stages.map(|stage| stage.lifecycle(call)).collect();
+        let answers = stages.map(|stage| {
+            stage.set_terms(terms);
+            stage.lifecycle(call)
+        });
+        let answers: Vec<_> = answers.collect();
         let texts = answers.into_iter().map(|answer| {
             answer.map_err(|error| CommandError::lifecycle(self.name(), name, error))
         });
@@ -121,7 +126,10 @@ impl Extension {
         self.check_home()?;
         for worker in 0..self.idle.len() {
             let stage = self.idle[worker].as_mut();
-            let answer = stage.map_or(Ok(None), |stage| stage.lifecycle(Lifecycle::Start));
+            let answer = stage.map_or(Ok(None), |stage| {
+                stage.set_terms(self.terms);
+                stage.lifecycle(Lifecycle::Start)
+            });
             if let Err(error) = answer {
                 for stage in self.idle[..worker].iter_mut().flatten() {
                     // The refusal of another one is what is told.

@@ -92,7 +92,7 @@ fn before_the_queue_overflows_the_costliest_is_passed_over() {
     let Some(net) = namespace("before_the_queue_overflows_the_costliest_is_passed_over") else {
         return;
     };
-    let arguments = ["--start", "busy=us=5000", "--start", "whole"];
+    let arguments = ["--start", "busy=us=20000", "--start", "whole"];
     let daemon = Daemon::start(&net, guests::hostile(), &arguments);
     daemon.ipqext("limit busy --deadline 50ms");
     daemon.ipqext("policy busy --on-overload accept");
