@@ -30,7 +30,7 @@ pub type Answer = oneshot::Sender<Result<Reply, CommandError>>;
 /// Something for the supervisor to act on.
 pub enum Event {
     /// An operator's command, and where its answer goes.
-    Command(Command, Answer),
+    Command(Box<Command>, Answer),
     /// The network devices have changed.
     Links(Vec<Link>),
     /// A worker's thread has ended.
@@ -141,7 +141,7 @@ pub enum Reply {
     /// To `List`.
     List(Vec<ExtensionReport>),
     /// To what changes an extension: the extension after it.
-    Extension(ExtensionReport),
+    Extension(Box<ExtensionReport>),
     /// To `Info`, a text for each worker; to `Help`, one text.
     Texts {
         /// The extension's name.

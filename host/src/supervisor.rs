@@ -183,7 +183,7 @@ impl Supervisor {
         let mut failed = None;
         while let Some(event) = events.blocking_recv() {
             match event {
-                Event::Command(Command::Shutdown, reply) => {
+                Event::Command(command, reply) if *command == Command::Shutdown => {
                     tracing::info!("told to shut down over the control socket");
                     asked_by = Some(reply);
                     break;
@@ -194,7 +194,7 @@ impl Supervisor {
                         let _ = self.events.send(Event::WorkerDue(worker));
                     }
                     // Whoever asked may have hung up.
-                    let _ = reply.send(self.obey(command));
+                    let _ = reply.send(self.obey(*command));
                 }
                 Event::Links(devices) => self.adopt_links(devices),
                 Event::WorkerEnded(worker) => {
@@ -388,7 +388,7 @@ impl Supervisor {
     }
 
     fn report(&self, place: usize) -> Reply {
-        Reply::Extension(self.extensions[place].report(place + 1))
+        Reply::Extension(Box::new(self.extensions[place].report(place + 1)))
     }
 
     fn status(&self) -> StatusReport {

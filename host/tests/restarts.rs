@@ -297,7 +297,7 @@ impl Bench {
 
     fn ask(&self, command: Command) -> Result<Reply, CommandError> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.events.send(Event::Command(command, reply));
+        let _ = self.events.send(Event::Command(Box::new(command), reply));
         answer.blocking_recv().expect("the supervisor answers")
     }
 

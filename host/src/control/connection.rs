@@ -202,7 +202,7 @@ async fn answer(line: &[u8], events: &Events) -> Answer {
 
 async fn ask(command: Command, events: &Events) -> Result<Reply, CommandError> {
     let (reply, answer) = oneshot::channel();
-    let sent = events.send(Event::Command(command, reply));
+    let sent = events.send(Event::Command(Box::new(command), reply));
     sent.map_err(|_| CommandError::ShuttingDown)?;
     answer.await.unwrap_or(Err(CommandError::ShuttingDown))
 }

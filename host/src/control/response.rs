@@ -111,7 +111,7 @@ fn value(reply: Reply) -> serde_json::Result<Value> {
             let extensions: Vec<_> = reports.into_iter().map(extension).collect();
             serde_json::to_value(extensions)
         }
-        Reply::Extension(report) => serde_json::to_value(extension(report)),
+        Reply::Extension(report) => serde_json::to_value(extension(*report)),
         Reply::Texts { name, texts } => serde_json::to_value(protocol::Text { name, texts }),
         Reply::Explained(record) => serde_json::to_value(traced(&record, 0)),
         Reply::Reloaded(all) => {

@@ -98,7 +98,7 @@ impl Supervisor {
                 });
             }
             Err(error) => {
-                tracing::error!(origin = wanted.origin, error = %error, "extension is left out");
+                tracing::error!(origin = wanted.origin, error = %error, "extension stays as it is");
                 Way::Failed(error)
             }
         };
