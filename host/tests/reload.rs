@@ -378,6 +378,19 @@ fn a_chain_built_by_hand_is_kept_by_the_file_that_shows_it() {
 }
 
 #[test]
+fn the_example_of_the_document_runs() {
+    let page = guests::workspace().join("docs/configuration.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, example) = page.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let mut bench = Bench::start(example);
+    assert_eq!(bench.names(), ["match", "count", "icmp-drop"]);
+    let done = bench.reload(example);
+    assert!(done.iter().all(|told| told.done == Done::Left), "{done:?}");
+    bench.end();
+}
+
+#[test]
 fn whatever_a_file_says_is_what_there_is_after_it() {
     let mut random = fastrand::Rng::with_seed(11);
     let mut bench = Bench::start("");

@@ -372,6 +372,26 @@ fn a_setting_that_cannot_change_is_told_with_both_values() {
 }
 
 #[test]
+fn a_relative_path_is_the_same_path_when_it_is_read_again() {
+    // Relative to where tests run, which is the package.
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let name = dir.path().file_name().unwrap();
+    for base in [
+        PathBuf::from(name),
+        Path::new(".").join(name),
+        Path::new("../host").join(name),
+    ] {
+        let path = base.join("ipqext.toml");
+        let text = "[daemon]\next-dir = 'ext'\nsocket = '../x.sock'\ncache-dir = './c'\n";
+        fs::write(&path, text).unwrap();
+        let file = Config::read(&path).unwrap();
+        let running = Running::new(Some(&path), Settings::default(), file.settings);
+        let again = running.read_again();
+        assert_eq!(again.unwrap(), [], "{}", path.display());
+    }
+}
+
+#[test]
 fn no_text_makes_it_panic() {
     let mut random = fastrand::Rng::with_seed(5);
     let whole = WHOLE.as_bytes();
