@@ -62,7 +62,7 @@ impl CpuUse {
     /// The number of the part that is now: it fits beside what is used in it, for years.
     fn number(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.began).as_millis() as u64;
-        since / PART.as_millis() as u64 & (u64::MAX >> USED_BITS)
+        (since / PART.as_millis() as u64) & (u64::MAX >> USED_BITS)
     }
 }
 
