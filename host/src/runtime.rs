@@ -14,6 +14,7 @@ mod host_api;
 mod instance;
 mod nursery;
 mod state;
+mod symbols;
 mod wasi;
 
 pub use cache::{CacheError, CodeCache};
@@ -21,3 +22,4 @@ pub use compiled::{CompileError, Compiled, Description, Hash};
 pub use componentize::{API_VERSION, ComponentizeError};
 pub use engine::{Runtime, RuntimeError};
 pub use instance::{Context, Instance};
+pub use symbols::{NoSource, SourceFrame, names, source_frames};

@@ -57,6 +57,23 @@ pub fn hostile() -> &'static Path {
     })
 }
 
+/// A directory with some of the misbehaving extensions, built as `cargo build` does without
+/// `--release`: with their debug information.
+pub fn hostile_debug() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let examples = DEBUG_EXAMPLES.iter().flat_map(|name| ["--example", name]);
+        let arguments: Vec<_> = ["-p", "hostile"].into_iter().chain(examples).collect();
+        cargo_build(&arguments);
+        let built = target_dir().join("wasm32-wasip1/debug/examples");
+        let names = DEBUG_EXAMPLES.iter().map(|name| format!("{name}.wasm"));
+        collect(&built, names, "hostile-debug").expect("the examples were just built")
+    })
+}
+
+/// Those of the misbehaving extensions that are built with debug information, too.
+const DEBUG_EXAMPLES: &[&str] = &["panics"];
+
 /// Builds a crate outside of the workspace as its README says, and gives the directory
 /// of its `.wasm` file. What it depends on must have been downloaded before.
 ///
@@ -103,8 +120,12 @@ fn release_dir() -> PathBuf {
 }
 
 fn build(arguments: &[&str]) {
+    cargo_build(&[&["--release"], arguments].concat());
+}
+
+fn cargo_build(arguments: &[&str]) {
     let status = Command::new(cargo())
-        .args(["build", "--quiet", "--release", "--target", "wasm32-wasip1"])
+        .args(["build", "--quiet", "--target", "wasm32-wasip1"])
         .args(arguments)
         .current_dir(workspace())
         .env("CARGO_TARGET_DIR", target_dir())
@@ -114,16 +135,29 @@ fn build(arguments: &[&str]) {
 }
 
 fn collect_examples() -> io::Result<PathBuf> {
-    let collected = target_dir().join("ipqext-tests").join("hostile");
-    fs::create_dir_all(&collected)?;
     let sources = workspace().join("extensions-wasm/hostile/examples");
+    let mut names = Vec::new();
     for source in fs::read_dir(sources)? {
         let name = source?.path().with_extension("wasm");
         let name = name.file_name().expect("a listed file has a name");
+        names.push(name.to_string_lossy().into_owned());
+    }
+    collect(&release_dir().join("examples"), names, "hostile")
+}
+
+/// Copies files from where cargo left them to a directory of their own.
+fn collect(
+    from: &Path,
+    names: impl IntoIterator<Item = String>,
+    to: &str,
+) -> io::Result<PathBuf> {
+    let collected = target_dir().join("ipqext-tests").join(to);
+    fs::create_dir_all(&collected)?;
+    for name in names {
         // Another test's process may do the same at this time: a name appears
         // only with its whole content.
         let copy = tempfile::NamedTempFile::new_in(&collected)?;
-        fs::copy(release_dir().join("examples").join(name), copy.path())?;
+        fs::copy(from.join(&name), copy.path())?;
         copy.persist(collected.join(name))?;
     }
     Ok(collected)
