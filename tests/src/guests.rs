@@ -146,11 +146,7 @@ fn collect_examples() -> io::Result<PathBuf> {
 }
 
 /// Copies files from where cargo left them to a directory of their own.
-fn collect(
-    from: &Path,
-    names: impl IntoIterator<Item = String>,
-    to: &str,
-) -> io::Result<PathBuf> {
+fn collect(from: &Path, names: impl IntoIterator<Item = String>, to: &str) -> io::Result<PathBuf> {
     let collected = target_dir().join("ipqext-tests").join(to);
     fs::create_dir_all(&collected)?;
     for name in names {

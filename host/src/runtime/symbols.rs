@@ -20,8 +20,9 @@ use metered::{Allowance, Metered};
 use modules::{CoreModule, core_modules};
 
 /// How much of the debug information of a module is read: each number, and every eight
-/// bytes of text, count as one. Extensions in Rust want some ten thousand.
-const READS: u64 = 4_000_000;
+/// bytes of text, count as one. A small extension in Rust, with the standard library's,
+/// takes 600,000, and some 30 ms.
+const READS: u64 = 8_000_000;
 /// The deepest nesting of scopes in a function: the library that reads functions
 /// (addr2line 0.26) recurses over it.
 const DEPTH_MAX: isize = 200;
@@ -67,7 +68,10 @@ pub fn source_frames(
     backtraces: &[&[Frame]],
 ) -> Vec<(Vec<SourceFrame>, Option<NoSource>)> {
     // What it reads is never used again.
-    let found = catch_unwind(AssertUnwindSafe(|| lookup(wasm, backtraces)));
+    let found = catch_unwind(AssertUnwindSafe(|| {
+        let component = componentize(wasm).unwrap_or_default();
+        lookup(&component, backtraces)
+    }));
     found.unwrap_or_else(|_| {
         let nameless = backtraces.iter().map(|backtrace| names(backtrace));
         nameless
@@ -89,12 +93,8 @@ fn named(frame: &Frame) -> SourceFrame {
     }
 }
 
-fn lookup(wasm: &[u8], backtraces: &[&[Frame]]) -> Vec<(Vec<SourceFrame>, Option<NoSource>)> {
-    let component = componentize(wasm).ok();
-    let modules = component
-        .as_deref()
-        .and_then(|component| core_modules(component).ok())
-        .unwrap_or_default();
+fn lookup(component: &[u8], backtraces: &[&[Frame]]) -> Vec<(Vec<SourceFrame>, Option<NoSource>)> {
+    let modules = core_modules(component).unwrap_or_default();
     let allowances: Vec<_> = modules.iter().map(|_| Allowance::new(READS)).collect();
     let mut sources: Vec<_> = modules
         .iter()
@@ -255,3 +255,6 @@ fn bounded(text: impl Iterator<Item = char>) -> String {
     let clean = text.filter(|c| !c.is_control());
     clean.take(NAME_CHARS_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests;
