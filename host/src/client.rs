@@ -20,6 +20,7 @@ use crate::socket_path;
 
 mod capture;
 mod explain;
+mod faults;
 mod pcapng;
 mod render;
 mod said;
@@ -55,6 +56,9 @@ enum Task {
     Request(Subcommands),
     /// Watch packets, and what each extension says of them.
     Trace(trace::Trace),
+    /// Show the last faults of an extension, or of all: how it failed, on what packet, and
+    /// at which line of its source.
+    Faults(faults::Faults),
     /// Print a script that makes a shell complete the command line of ipqext.
     Completions {
         /// The shell.
@@ -237,8 +241,11 @@ pub enum ClientError {
         /// Why not.
         source: io::Error,
     },
+    /// There is nothing to write a capture of.
+    #[error("no packet is kept of a fault, so no capture was written; see ipqext faults")]
+    NoPacket,
     /// A capture is nothing for a terminal.
-    #[error("the capture would go to a terminal; give -w FILE, or pipe it: | wireshark -k -i -")]
+    #[error("the capture would go to a terminal; give a file, or pipe it: | wireshark -k -i -")]
     Terminal,
     /// Nobody takes what is printed.
     #[error("cannot print: {0}")]
@@ -278,6 +285,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), ClientError> {
             let command = request(command)?;
             ask(&command, json, connect(sockets())?)?
         }
+        Task::Faults(options) => faults::run(&options, json, connect(sockets())?, out)?,
         Task::Trace(options) => return trace::run(&options, json, connect(sockets())?, out),
         Task::Completions { shell } => completion::script::<Cli>(shell),
     };
@@ -289,17 +297,26 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), ClientError> {
 fn ask(
     command: &Command,
     json: bool,
-    (path, stream): (PathBuf, UnixStream),
+    connection: (PathBuf, UnixStream),
 ) -> Result<String, ClientError> {
-    let response = exchange(&path, stream, &Request::new(1, command.clone()))?;
-    if let Some(error) = response.error {
-        return Err(refused(&error, json)?);
-    }
-    let result = response.result.unwrap_or(Value::Null);
+    let result = result(command, json, connection)?;
     if json {
         return Ok(format!("{result}\n"));
     }
     Ok(render::result(command, result)?)
+}
+
+/// One request, one response: its result.
+fn result(
+    command: &Command,
+    json: bool,
+    (path, stream): (PathBuf, UnixStream),
+) -> Result<Value, ClientError> {
+    let response = exchange(&path, stream, &Request::new(1, command.clone()))?;
+    if let Some(error) = response.error {
+        return Err(refused(&error, json)?);
+    }
+    Ok(response.result.unwrap_or(Value::Null))
 }
 
 /// The daemon's refusal as an error of ours.

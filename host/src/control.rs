@@ -20,6 +20,7 @@ use self::connection::IdleSince;
 use crate::event::Events;
 
 mod connection;
+mod faults;
 mod request;
 mod response;
 mod terms;

@@ -16,8 +16,10 @@ use crate::source::{Losses, Settings, SourceError};
 use crate::telemetry::Verbosity;
 use crate::trace::{Listener, Record};
 
+mod fault;
 mod wanted;
 
+pub use fault::{FailedPacket, FaultRecord};
 pub use wanted::{Done, Reloaded, Wanted};
 
 /// Where events are sent. Never blocks; a control client has at most one command
@@ -72,6 +74,8 @@ pub enum Command {
     Trace(PacketFilter),
     /// Says what the chain would do with a packet.
     Explain(Sample),
+    /// Reports the last faults of an extension, or of all.
+    Faults(Option<String>),
     /// Reads the configuration file again, and makes the chain be what it says.
     Reload,
     /// Asks for the present state as a configuration file.
@@ -153,6 +157,8 @@ pub enum Reply {
     Listening(Listener),
     /// To `Explain`: the packet and what was said of it.
     Explained(Box<Record>),
+    /// To `Faults`: the latest last.
+    Faults(Vec<FaultRecord>),
     /// To `Reload`: what was done, in chain order, and then what was deleted.
     Reloaded(Vec<Reloaded>),
     /// To `Config`: the text of the file.

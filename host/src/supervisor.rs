@@ -297,6 +297,7 @@ impl Supervisor {
             } => self.add(&canonical(&name), params, position, (policy, limits)),
             Command::Trace(filter) => Ok(Reply::Listening(self.crew.trace(filter)?)),
             Command::Explain(sample) => self.explain(sample),
+            Command::Faults(name) => self.faults(name.as_deref()),
             Command::Extension { name, action } => self.act(&canonical(&name), action),
             Command::Reload => self.reload(),
             Command::Config => Ok(self.config()),

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 
+use ipqext_protocol::faults::Faults;
 use ipqext_protocol::terms::{Limits, Policy, SetLimits, SetPolicy};
 use ipqext_protocol::trace::{Explain, Trace};
 use ipqext_protocol::{Add, Group, MoveTo, Named, Request, SetGrant, SetGroup, SetLog};
@@ -113,6 +114,10 @@ fn the_wire_form_of_every_command() {
             in_link: None,
             out_link: None,
         }),
+        Command::Faults(Faults::default()),
+        Command::Faults(Faults {
+            name: Some("x".to_owned()),
+        }),
         Command::Reload,
         Command::Config,
         Command::Status,
@@ -128,7 +133,7 @@ fn the_wire_form_of_every_command() {
             Command::Info(_) | Command::Help(_) => {}
             Command::Move(_) | Command::Grant(_) | Command::Log(_) => {}
             Command::Policy(_) | Command::Limit(_) => {}
-            Command::Trace(_) | Command::Explain(_) => {}
+            Command::Trace(_) | Command::Explain(_) | Command::Faults(_) => {}
         }
         serde_json::to_string(&Request::new(7, command)).unwrap()
     });
@@ -151,6 +156,8 @@ fn the_wire_form_of_every_command() {
     {"jsonrpc":"2.0","id":7,"method":"log","params":{"name":"x","level":"debug"}}
     {"jsonrpc":"2.0","id":7,"method":"trace","params":{"filter":"icmp"}}
     {"jsonrpc":"2.0","id":7,"method":"explain","params":{"bytes":"45","mark":0,"hook":"input"}}
+    {"jsonrpc":"2.0","id":7,"method":"faults","params":{}}
+    {"jsonrpc":"2.0","id":7,"method":"faults","params":{"name":"x"}}
     {"jsonrpc":"2.0","id":7,"method":"reload"}
     {"jsonrpc":"2.0","id":7,"method":"config"}
     {"jsonrpc":"2.0","id":7,"method":"status"}

@@ -76,6 +76,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "event",
         &[
             "chain::Fault",
+            "chain::FaultKind",
             "chain::FaultReport",
             "chain::LifecycleError",
             "chain::LimitsChange",
@@ -84,6 +85,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "chain::Terms",
             "packet",
             "runtime::CompileError",
+            "runtime::SourceFrame",
             "source::Losses",
             "source::Settings",
             "source::SourceError",
@@ -126,6 +128,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "runtime::API_VERSION",
             "runtime::CompileError",
             "runtime::ComponentizeError",
+            "runtime::SourceFrame",
             "telemetry::BadLevel",
             "trace",
         ],
@@ -181,6 +184,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 
 /// A crate, and the modules or files that may name it.
 const MAY_NAME: &[(&str, &[&str])] = &[
+    ("addr2line", &["runtime"]),
+    ("gimli", &["runtime"]),
+    ("rustc_demangle", &["runtime"]),
     ("nfq", &["source/nfq.rs"]),
     ("netlink_packet_core", &["links"]),
     ("netlink_packet_route", &["links"]),

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub mod faults;
 pub mod hexadecimal;
 pub mod terms;
 pub mod trace;
@@ -51,6 +52,8 @@ pub enum Command {
     Trace(trace::Trace),
     /// Says what the chain would do with a packet: [`trace::Traced`].
     Explain(trace::Explain),
+    /// The last faults of an extension, or of all: an array of [`faults::Fault`].
+    Faults(faults::Faults),
     /// Reads the configuration file again and makes the chain be what it says: an array of
     /// [`Reloaded`].
     Reload,
@@ -64,10 +67,10 @@ pub enum Command {
 
 impl Command {
     /// The names of all methods.
-    pub const METHODS: [&str; 20] = [
+    pub const METHODS: [&str; 21] = [
         "list", "add", "delete", "group", "start", "stop", "reset", "info", "help", "move",
-        "grant", "policy", "limit", "log", "trace", "explain", "reload", "config", "status",
-        "shutdown",
+        "grant", "policy", "limit", "log", "trace", "explain", "faults", "reload", "config",
+        "status", "shutdown",
     ];
 }
 
@@ -508,6 +511,7 @@ mod tests {
                 in_link: None,
                 out_link: None,
             }),
+            Command::Faults(faults::Faults::default()),
             Command::Reload,
             Command::Config,
             Command::Status,

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use ipqext_protocol::hexadecimal;
-use ipqext_protocol::trace::Traced;
+use ipqext_protocol::trace::{Packet, Traced};
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
@@ -47,19 +47,19 @@ impl<W: Write> Capture<W> {
         self.lost = traced.lost;
         let came = bytes(&packet.bytes)?;
         match &packet.altered {
-            None => self.block(traced, &came, packet.length, told, lost)?,
+            None => self.block(packet, &came, packet.length, told, lost)?,
             Some(altered) => {
                 let altered = bytes(altered)?;
                 let length = altered.len() as u32;
                 self.block(
-                    traced,
+                    packet,
                     &came,
                     packet.length,
                     format!("as it came: {told}"),
                     lost,
                 )?;
                 self.block(
-                    traced,
+                    packet,
                     &altered,
                     length,
                     format!("as it went back: {told}"),
@@ -70,9 +70,16 @@ impl<W: Write> Capture<W> {
         self.writer.get_mut().flush()
     }
 
+    /// Writes a packet as it came, with a comment.
+    pub(super) fn plain(&mut self, packet: &Packet, comment: String) -> io::Result<()> {
+        let came = bytes(&packet.bytes)?;
+        self.block(packet, &came, packet.length, comment, 0)?;
+        self.writer.get_mut().flush()
+    }
+
     fn block(
         &mut self,
-        traced: &Traced,
+        packet: &Packet,
         data: &[u8],
         length: u32,
         comment: String,
@@ -83,8 +90,8 @@ impl<W: Write> Capture<W> {
             options.push(EnhancedPacketOption::DropCount(lost));
         }
         let block = EnhancedPacketBlock {
-            interface_id: self.device(traced)?,
-            timestamp: Duration::from_nanos(traced.packet.time_ns),
+            interface_id: self.device(packet)?,
+            timestamp: Duration::from_nanos(packet.time_ns),
             original_len: length,
             data: Cow::Borrowed(data),
             options,
@@ -94,8 +101,7 @@ impl<W: Write> Capture<W> {
     }
 
     /// The number of the packet's device, which is described when it is first named.
-    fn device(&mut self, traced: &Traced) -> io::Result<u32> {
-        let packet = &traced.packet;
+    fn device(&mut self, packet: &Packet) -> io::Result<u32> {
         let name = packet.in_link.as_ref().or(packet.out_link.as_ref());
         let name = name.map_or("unknown", String::as_str);
         if let Some(known) = self.devices.iter().position(|known| known == name) {
@@ -130,7 +136,7 @@ fn io_error(error: PcapError) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use ipqext_protocol::trace::{Packet, Said};
+    use ipqext_protocol::trace::Said;
     use pcap_file::pcapng::blocks::Block;
     use pcap_file::pcapng::{PcapNgReader, PcapNgWriter};
 

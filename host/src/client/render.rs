@@ -24,8 +24,8 @@ pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<Str
         Command::Limit(_) => Ok(with_limits(&serde_json::from_value(result)?)),
         Command::Log(_) => Ok(logged(&serde_json::from_value(result)?)),
         Command::Explain(_) => Ok(explain::render(&serde_json::from_value(result)?)),
-        // It is followed by packets, and rendered by its own module.
-        Command::Trace(_) => Ok(String::new()),
+        // They are rendered by their own modules, where they are asked for.
+        Command::Trace(_) | Command::Faults(_) => Ok(String::new()),
         Command::Info(_) | Command::Help(_) => Ok(texts(&serde_json::from_value(result)?)),
         Command::Reload => Ok(reloaded(&serde_json::from_value::<Vec<Reloaded>>(result)?)),
         // It is to go into a file as it is; strings in it are quoted as TOML has them.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ipqext_protocol::trace::{Notification, Traced};
+use ipqext_protocol::trace::{Notification, Packet, Traced};
 use ipqext_protocol::{Request, Response, hexadecimal};
 
 use super::pcapng::Capture;
@@ -152,7 +152,17 @@ impl Sink<'_> {
 
 /// Time (UTC, as the daemon's log), devices, packet, verdict, and what was said.
 fn line(traced: &Traced) -> String {
-    let packet = &traced.packet;
+    let line = format!(
+        "{} | {} | {}",
+        packet(&traced.packet),
+        said::verdict(traced),
+        said::all(traced)
+    );
+    render::printable(&line)
+}
+
+/// Time, devices and packet.
+pub(super) fn packet(packet: &Packet) -> String {
     let devices = match (&packet.in_link, &packet.out_link) {
         (Some(from), Some(to)) => format!("{from}>{to}"),
         (Some(from), None) => format!("{from}>"),
@@ -164,13 +174,7 @@ fn line(traced: &Traced) -> String {
         bytes: &bytes,
         length: packet.length,
     };
-    let line = format!(
-        "{} {devices} {summary} | {} | {}",
-        time(packet.time_ns),
-        said::verdict(traced),
-        said::all(traced)
-    );
-    render::printable(&line)
+    format!("{} {devices} {summary}", time(packet.time_ns))
 }
 
 /// The time of day, in UTC.
@@ -211,7 +215,7 @@ impl Lost {
 
 #[cfg(test)]
 mod tests {
-    use ipqext_protocol::trace::{Packet, Said};
+    use ipqext_protocol::trace::Said;
 
     use super::*;
 

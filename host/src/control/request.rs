@@ -176,6 +176,7 @@ fn resolve(command: protocol::Command) -> Result<Command, BadValue> {
         }
         Wire::Trace(trace) => return Ok(Command::Trace(PacketFilter::parse(&trace.filter)?)),
         Wire::Explain(explain) => return Ok(Command::Explain(sample(explain)?)),
+        Wire::Faults(asked) => return Ok(Command::Faults(asked.name)),
         Wire::Group(set) => (set.name, Action::Group(group(set.group)?)),
         Wire::Delete(named) => (named.name, Action::Delete),
         Wire::Start(named) => (named.name, Action::Start),

@@ -5,6 +5,7 @@ use ipqext_protocol::{
 };
 use serde_json::Value;
 
+use super::faults::fault;
 use super::request::Refused;
 use super::terms;
 use super::traced::traced;
@@ -114,6 +115,10 @@ fn value(reply: Reply) -> serde_json::Result<Value> {
         Reply::Extension(report) => serde_json::to_value(extension(*report)),
         Reply::Texts { name, texts } => serde_json::to_value(protocol::Text { name, texts }),
         Reply::Explained(record) => serde_json::to_value(traced(&record, 0)),
+        Reply::Faults(records) => {
+            let faults: Vec<_> = records.into_iter().map(fault).collect();
+            serde_json::to_value(faults)
+        }
         Reply::Reloaded(all) => {
             let all: Vec<_> = all.into_iter().map(reloaded).collect();
             serde_json::to_value(all)

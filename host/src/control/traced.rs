@@ -68,7 +68,7 @@ fn detail(said: &Said) -> Option<String> {
 }
 
 /// The name of a device; its index if it has gone since, none for index 0.
-fn link(links: &Links, index: u32) -> Option<String> {
+pub(super) fn link(links: &Links, index: u32) -> Option<String> {
     if index == 0 {
         return None;
     }

@@ -1,12 +1,12 @@
 //! One added extension, as the supervisor keeps it.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::chain::{FaultReport, Lifecycle, Stage, StageId, Terms};
+use super::faults::Faults;
+use crate::chain::{Lifecycle, Stage, StageId, Terms};
 use crate::event::{CommandError, Counts, ExtensionReport, GrantChange, State, Wanted};
 use crate::packet::{Grant, Needs};
 use crate::runtime::Compiled;
@@ -38,8 +38,8 @@ pub(super) struct Extension {
     pub(super) generation: u64,
     /// By worker: its stage, while it is not in that worker's chain.
     pub(super) idle: Vec<Option<Stage>>,
-    /// Its last faults, the latest last.
-    pub(super) faults: VecDeque<FaultReport>,
+    /// Its last faults.
+    pub(super) faults: Faults,
     /// By worker.
     counters: Vec<Arc<StageCounters>>,
 }
@@ -70,7 +70,7 @@ impl Extension {
             required: true,
             generation: 0,
             idle,
-            faults: VecDeque::new(),
+            faults: Faults::default(),
             counters,
         }
     }
