@@ -5,7 +5,6 @@
 //! bounded in time, in memory and in depth.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use addr2line::Context;
 use gimli::{Dwarf, SectionId};
@@ -186,7 +185,7 @@ fn open<'a>(
     let context = || {
         let dwarf = Dwarf::load(section)?;
         let is_shallow = is_shallow(&dwarf)?;
-        let context = Context::from_arc_dwarf(Arc::new(dwarf))?;
+        let context = Context::from_dwarf(dwarf)?;
         Ok::<_, gimli::Error>(is_shallow.then_some(context))
     };
     context().ok().flatten().ok_or(NoSource::Damaged)
