@@ -170,8 +170,9 @@ fn backtrace(file: &Path) -> Vec<Frame> {
         packets: &packets,
         bytes: batch.bytes(),
     };
-    let fault = instance.proc(&view, &mut Outcome::default()).unwrap_err();
-    fault.backtrace
+    let allowed = Limits::default().batch_deadline;
+    let failed = instance.proc(&view, allowed, &mut Outcome::default());
+    failed.unwrap_err().backtrace
 }
 
 /// A supervisor without workers, on a thread of its own.

@@ -160,5 +160,7 @@ fn panicked(wasm: &[u8]) -> Fault {
         packets: &packets,
         bytes: batch.bytes(),
     };
-    instance.proc(&view, &mut Outcome::default()).unwrap_err()
+    let allowed = Limits::default().batch_deadline;
+    let failed = instance.proc(&view, allowed, &mut Outcome::default());
+    failed.unwrap_err()
 }
