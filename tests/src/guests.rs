@@ -72,7 +72,7 @@ pub fn hostile_debug() -> &'static Path {
 }
 
 /// Those of the misbehaving extensions that are built with debug information, too.
-const DEBUG_EXAMPLES: &[&str] = &["panics"];
+const DEBUG_EXAMPLES: &[&str] = &["observe", "panics"];
 
 /// Builds a crate outside of the workspace as its README says, and gives the directory
 /// of its `.wasm` file. What it depends on must have been downloaded before.

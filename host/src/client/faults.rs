@@ -178,6 +178,10 @@ fn summary(failed: &FailedPacket) -> String {
         let length = failed.packet.length;
         return format!("length {length}, its bytes had to make room for later ones");
     }
+    if failed.packet.bytes.is_empty() {
+        let length = failed.packet.length;
+        return format!("length {length}, of which no extension reads anything");
+    }
     trace::packet(&failed.packet)
 }
 

@@ -9,6 +9,7 @@ mod decides;
 mod doctor;
 mod edits;
 mod ends;
+mod faults;
 mod flows;
 mod guests;
 mod ipqtest;
