@@ -39,6 +39,8 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// Where compiled code is kept; `None` for nowhere.
     pub cache_dir: Option<PathBuf>,
+    /// Where core dumps of extensions are written; `None` for nowhere.
+    pub coredump_dir: Option<PathBuf>,
     /// Extensions to add, and perhaps start, before the first packet.
     pub extensions: Vec<Wanted>,
     /// What may be done with packet marks.
@@ -214,7 +216,10 @@ fn supervisor(
 /// What runs extensions. A directory that cannot be used for compiled code costs time
 /// only.
 fn runtime(config: &Config) -> Result<Runtime, RuntimeError> {
-    let runtime = Runtime::new()?;
+    let runtime = match &config.coredump_dir {
+        Some(dir) => Runtime::with_core_dumps(dir)?,
+        None => Runtime::new()?,
+    };
     let cache = config.cache_dir.as_deref().map(CodeCache::open);
     Ok(match cache {
         Some(Ok(cache)) => runtime.with_cache(cache),

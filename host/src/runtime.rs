@@ -6,6 +6,7 @@ mod cache;
 mod clock;
 mod compiled;
 mod componentize;
+mod core_dumps;
 mod crossing;
 mod engine;
 mod guest;

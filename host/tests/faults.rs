@@ -19,8 +19,9 @@ use ipqext_host::telemetry::LogLevel;
 use ipqext_tests::guests;
 use tokio::sync::{mpsc, oneshot};
 
-use packets::ping;
+use failing::panicked;
 
+mod failing;
 mod packets;
 
 #[test]
@@ -146,33 +147,7 @@ fn has_line(fault: &FaultRecord) -> bool {
 
 /// Where `panics` really fails.
 fn backtrace(file: &Path) -> Vec<Frame> {
-    let compiled = Runtime::new()
-        .unwrap()
-        .compile(&fs::read(file).unwrap())
-        .unwrap();
-    let context = Context {
-        params: String::new(),
-        worker: 0,
-        workers: 1,
-        seed: 1,
-        limits: Limits::default(),
-        log: LogLevel::default(),
-    };
-    let mut instance = Instance::new(Arc::new(compiled), context, Arc::default()).unwrap();
-    let mut batch = Batch::new();
-    let (packet, bytes) = ping(7);
-    batch.push(packet, &bytes);
-    let packets: Vec<Packet> = batch.entries().iter().map(|entry| entry.packet).collect();
-    let links = Arc::default();
-    let view = View {
-        now_ns: 0,
-        links: &links,
-        packets: &packets,
-        bytes: batch.bytes(),
-    };
-    let allowed = Limits::default().batch_deadline;
-    let failed = instance.proc(&view, allowed, &mut Outcome::default());
-    failed.unwrap_err().backtrace
+    panicked(&fs::read(file).unwrap()).backtrace
 }
 
 /// A supervisor without workers, on a thread of its own.

@@ -12,9 +12,10 @@ use ipqext_host::runtime::{
 use ipqext_host::telemetry::LogLevel;
 use ipqext_tests::guests::{self, workspace};
 
-use packets::ping;
+use failing::panicked;
 use wasmparser::{Parser, Payload};
 
+mod failing;
 mod packets;
 
 #[test]
@@ -135,32 +136,4 @@ fn line_of(text: &str) -> u32 {
 
 fn only(wasm: &[u8], backtrace: &[Frame]) -> (Vec<SourceFrame>, Option<NoSource>) {
     source_frames(wasm, &[backtrace]).remove(0)
-}
-
-/// How an extension fails on a packet.
-fn panicked(wasm: &[u8]) -> Fault {
-    let compiled = Runtime::new().unwrap().compile(wasm).unwrap();
-    let context = Context {
-        params: String::new(),
-        worker: 0,
-        workers: 1,
-        seed: 1,
-        limits: Limits::default(),
-        log: LogLevel::default(),
-    };
-    let mut instance = Instance::new(Arc::new(compiled), context, Arc::default()).unwrap();
-    let mut batch = Batch::new();
-    let (packet, bytes) = ping(7);
-    batch.push(packet, &bytes);
-    let packets: Vec<Packet> = batch.entries().iter().map(|entry| entry.packet).collect();
-    let links = Arc::default();
-    let view = View {
-        now_ns: 0,
-        links: &links,
-        packets: &packets,
-        bytes: batch.bytes(),
-    };
-    let allowed = Limits::default().batch_deadline;
-    let failed = instance.proc(&view, allowed, &mut Outcome::default());
-    failed.unwrap_err()
 }

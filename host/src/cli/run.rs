@@ -60,6 +60,12 @@ pub(super) struct Run {
     #[arg(long)]
     no_cache: bool,
 
+    /// Write a core dump of each instance of an extension that traps, for a debugger of
+    /// WebAssembly: NAME-PID-N.coredump, up to 16 of each extension, each as large as its
+    /// memory. They have packets in them.
+    #[arg(long, value_name = "DIR")]
+    coredump_dir: Option<PathBuf>,
+
     /// Add and start an extension before the first packet; may be repeated, in
     /// chain order. NAME=@FILE reads the parameters from a file.
     #[arg(
@@ -216,6 +222,7 @@ pub(super) fn run(mut run: Run) -> Result<(), CliError> {
         } else {
             start
         },
+        coredump_dir: holds.coredump_dir,
         marks: MarkRules {
             mask: holds.mark_mask,
             flows: holds.bypass_bits,
@@ -247,6 +254,7 @@ impl Run {
                 true => Some(Cache::Nowhere),
                 false => self.cache_dir.map(Cache::At),
             },
+            coredump_dir: self.coredump_dir,
             rules: Some(self.rules).filter(|rules| !rules.is_empty()),
             fail_open: self.fail_open.then_some(true),
             source: self.source.map(|source| match source {

@@ -109,7 +109,15 @@ fn comment(fault: &Fault) -> String {
         fault.extension, fault.call, fault.kind
     )];
     parts.push(fault.detail.clone());
-    parts.extend(fault.said.iter().map(|said| format!("it said: {said}")));
+    let said: Vec<&str> = fault
+        .said
+        .iter()
+        .map(String::as_str)
+        .filter(|said| !is_a_hint(said))
+        .collect();
+    if !said.is_empty() {
+        parts.push(format!("it said: {}", said.join(" | ")));
+    }
     parts.extend(own(&fault.backtrace).first().map(|frame| place(frame)));
     parts.extend(fault.packet.as_ref().map(|packet| packet.became.clone()));
     render::printable(&parts.join("; "))
@@ -141,8 +149,10 @@ fn block(fault: &Fault) -> String {
         let _ = writeln!(text, "  {}", words.replace('\n', "\n    "));
     };
     line(fault.detail.clone());
-    for said in &fault.said {
-        line(format!("it said: {said}"));
+    let mut intro = "it said: ";
+    for said in fault.said.iter().filter(|said| !is_a_hint(said)) {
+        line(format!("{intro}{said}"));
+        intro = "         ";
     }
     let own = own(&fault.backtrace);
     let shown: Vec<&Frame> = match own.is_empty() {
@@ -171,6 +181,11 @@ fn block(fault: &Fault) -> String {
         ));
     }
     text
+}
+
+/// What Rust's library says at the end of a panic's text is of no use here.
+fn is_a_hint(said: &str) -> bool {
+    said.starts_with("note: run with `RUST_BACKTRACE=1`")
 }
 
 fn summary(failed: &FailedPacket) -> String {

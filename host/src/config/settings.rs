@@ -13,13 +13,14 @@ use crate::telemetry::LogFormat;
 use crate::{processors, queues};
 
 /// The keys of `[daemon]`: the names of the options.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     "ext-dir",
     "queue",
     "cpu-affinity",
     "socket",
     "cache-dir",
     "no-cache",
+    "coredump-dir",
     "rules",
     "fail-open",
     "source",
@@ -48,6 +49,8 @@ pub struct Settings {
     pub socket: Option<PathBuf>,
     /// Where compiled code is kept.
     pub cache: Option<Cache>,
+    /// Where core dumps of extensions are written; nowhere without one.
+    pub coredump_dir: Option<PathBuf>,
     /// Rules to install for as long as the daemon runs.
     pub rules: Option<Vec<String>>,
     /// Whether the kernel accepts what the queue has no room for.
@@ -83,6 +86,8 @@ pub struct Effective {
     pub socket: Option<PathBuf>,
     /// See [`Settings::cache`]; `None` for the usual place.
     pub cache: Option<Cache>,
+    /// See [`Settings::coredump_dir`].
+    pub coredump_dir: Option<PathBuf>,
     /// See [`Settings::rules`].
     pub rules: Vec<String>,
     /// See [`Settings::fail_open`].
@@ -134,6 +139,7 @@ impl Settings {
             cpu_affinity: self.cpu_affinity.or(other.cpu_affinity),
             socket: self.socket.or(other.socket),
             cache: self.cache.or(other.cache),
+            coredump_dir: self.coredump_dir.or(other.coredump_dir),
             rules: self.rules.or(other.rules),
             fail_open: self.fail_open.or(other.fail_open),
             source: self.source.or(other.source),
@@ -155,6 +161,7 @@ impl Settings {
             cpu_affinity: self.cpu_affinity.unwrap_or_default(),
             socket: self.socket,
             cache: self.cache,
+            coredump_dir: self.coredump_dir,
             rules: self.rules.unwrap_or_default(),
             fail_open: self.fail_open.unwrap_or(false),
             source: self.source.unwrap_or_default(),
@@ -195,6 +202,7 @@ impl Effective {
             self.socket.as_deref().map(path),
             cache_dir,
             no_cache,
+            self.coredump_dir.as_deref().map(path),
             Some(format!("[{}]", rules.join(", "))),
             Some(self.fail_open.to_string()),
             Some(quoted(name_of(&SOURCES, self.source))),
@@ -278,6 +286,7 @@ pub(super) fn read(section: &Section<'_>, base: &Path, wrong: &mut Problems<'_>)
             Some(true) => Some(Cache::Nowhere),
             _ => cache_dir.map(Cache::At),
         },
+        coredump_dir: section.get("coredump-dir", wrong, path),
         rules: rules(section, wrong),
         fail_open: section.get("fail-open", wrong, flag),
         source: section.get(

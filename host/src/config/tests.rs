@@ -27,6 +27,7 @@ queue = "0:3"
 cpu-affinity = "0"
 socket = "/run/x.sock"
 cache-dir = "/var/cache/x"
+coredump-dir = "/var/crash/x"
 rules = ["--hook input -p icmp", '--hook output -p udp --match "-m owner --uid-owner 0"']
 fail-open = true
 source = "nfq"
@@ -89,6 +90,7 @@ fn all_that_can_be_said_is_read() {
         cpu_affinity: Some(vec![0]),
         socket: Some("/run/x.sock".into()),
         cache: Some(Cache::At("/var/cache/x".into())),
+        coredump_dir: Some("/var/crash/x".into()),
         rules: Some(vec![
             "--hook input -p icmp".to_owned(),
             "--hook output -p udp --match \"-m owner --uid-owner 0\"".to_owned(),
@@ -149,7 +151,7 @@ fn all_that_can_be_said_is_read() {
         log: "debug".parse().unwrap(),
         start: false,
         required: false,
-        ..wanted("19:1", "icmp-drop")
+        ..wanted("20:1", "icmp-drop")
     };
     let count = Wanted {
         policy: PolicyChange {
@@ -161,7 +163,7 @@ fn all_that_can_be_said_is_read() {
             cpu: Some(None),
             ..LimitsChange::default()
         },
-        ..wanted("50:1", "count")
+        ..wanted("51:1", "count")
     };
     let ttl = Wanted {
         policy: PolicyChange {
@@ -173,7 +175,7 @@ fn all_that_can_be_said_is_read() {
             }),
             ..PolicyChange::default()
         },
-        ..wanted("55:1", "ttl")
+        ..wanted("56:1", "ttl")
     };
     assert_eq!(config.extensions, [icmp_drop, count, ttl]);
 }

@@ -1,12 +1,14 @@
 //! The compiler and the clock that all guests share.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 use super::cache::CodeCache;
 use super::clock::Clock;
+use super::core_dumps::CoreDumps;
 use super::host_api::{self, HostState};
 use super::nursery::Nursery;
 
@@ -22,6 +24,14 @@ pub enum RuntimeError {
     /// There is no thread that makes instances ahead.
     #[error("cannot start the thread that makes instances")]
     Nursery(#[source] io::Error),
+    /// There is no place for core dumps.
+    #[error("--coredump-dir: nothing can be written to {}: {source}", path.display())]
+    CoreDumps {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
 /// Compiles guests and gives them their host functions. Clones are cheap, and
@@ -42,11 +52,29 @@ impl Runtime {
     /// # Errors
     /// The machine does not give what the engine needs.
     pub fn new() -> Result<Self, RuntimeError> {
-        let engine = new_engine().map_err(|error| RuntimeError::Engine(error.into()))?;
+        Self::start(None)
+    }
+
+    /// The same, which writes a core dump of each instance that traps to a directory, some
+    /// of each extension. It costs each trap some microseconds.
+    ///
+    /// # Errors
+    /// As of [`Runtime::new`], or the directory cannot be written to.
+    pub fn with_core_dumps(dir: &Path) -> Result<Self, RuntimeError> {
+        let dumps = CoreDumps::open(dir).map_err(|source| RuntimeError::CoreDumps {
+            path: dir.to_owned(),
+            source,
+        })?;
+        Self::start(Some(dumps))
+    }
+
+    fn start(dumps: Option<CoreDumps>) -> Result<Self, RuntimeError> {
+        let engine = new_engine(dumps.is_some());
+        let engine = engine.map_err(|error| RuntimeError::Engine(error.into()))?;
         let linker =
             host_api::linker(&engine).map_err(|error| RuntimeError::Engine(error.into()))?;
         let clock = Clock::start(&engine).map_err(RuntimeError::Clock)?;
-        let nursery = Nursery::start().map_err(RuntimeError::Nursery)?;
+        let nursery = Nursery::start(dumps).map_err(RuntimeError::Nursery)?;
         Ok(Self {
             engine,
             clock,
@@ -66,13 +94,14 @@ impl Runtime {
     }
 }
 
-fn new_engine() -> wasmtime::Result<Engine> {
+fn new_engine(dumps: bool) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
         // Calls are synchronous; without this each costs four times as much.
         .concurrency_support(false)
         .epoch_interruption(true)
+        .coredump_on_trap(dumps)
         // To look up file and line at every trap would cost the worker; a panic
         // names its own.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wasmtime::component::{Func, TypedFunc};
 use wasmtime::error::Context as _;
-use wasmtime::{Store, Trap, WasmBacktrace};
+use wasmtime::{Store, Trap, WasmBacktrace, WasmCoreDump};
 
 use super::bindings::{self, Stateless, StatelessPre};
 use super::clock::Clock;
@@ -35,6 +35,8 @@ pub(super) struct Guest {
     proc: Func,
     /// What not every extension exports.
     state: Option<State>,
+    /// What it was when it trapped, where that is wanted.
+    core: Option<WasmCoreDump>,
 }
 
 impl Guest {
@@ -59,6 +61,7 @@ impl Guest {
                 bindings,
                 proc,
                 state,
+                core: None,
             }),
             Err(error) => Err(fault(&store, &error)),
         }
@@ -101,8 +104,23 @@ impl Guest {
                 self.store.data().log.lock().publish();
                 Ok(value)
             }
-            Err(error) => Err(fault(&self.store, &error)),
+            Err(error) => {
+                let fault = fault(&self.store, &error);
+                self.core = error.downcast().ok();
+                Err(fault)
+            }
         }
+    }
+
+    /// Whether there is a core dump of it.
+    pub(super) fn has_core(&self) -> bool {
+        self.core.is_some()
+    }
+
+    /// Its core dump, as a file. Takes as long as its memory is large.
+    pub(super) fn take_core(&mut self, name: &str) -> Option<Vec<u8>> {
+        let core = self.core.take()?;
+        Some(core.serialize(&mut self.store, name))
     }
 }
 

@@ -217,7 +217,7 @@ impl Instance {
 
     fn bury(&mut self) {
         if let Some(dead) = self.guest.take() {
-            self.compiled.runtime.nursery.bury(dead);
+            self.compiled.runtime.nursery.bury(dead, &self.compiled);
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
 use super::compiled::Compiled;
+use super::core_dumps::CoreDumps;
 use super::guest::Guest;
 use super::guest_log::SharedLog;
 use super::instance::{Context, initialised};
@@ -30,7 +31,7 @@ pub(super) struct Nursery {
 
 enum Order {
     Birth(Birth, SyncSender<Born>),
-    Burial(Box<Guest>),
+    Burial(Box<Guest>, Arc<Compiled>),
 }
 
 /// An instance that is to be made: initialised, and not started.
@@ -52,14 +53,14 @@ pub(super) struct Newborn {
 }
 
 impl Nursery {
-    /// Starts the thread.
-    pub(super) fn start() -> io::Result<Self> {
+    /// Starts the thread. It writes core dumps of dead instances, where they are wanted.
+    pub(super) fn start(dumps: Option<CoreDumps>) -> io::Result<Self> {
         let (orders, inbox) = channel();
         let dead = Arc::<AtomicUsize>::default();
         let buried = dead.clone();
         std::thread::Builder::new()
             .name("ipqext-nursery".to_owned())
-            .spawn(move || serve(&inbox, &buried))?;
+            .spawn(move || serve(&inbox, &buried, dumps))?;
         Ok(Self { orders, dead })
     }
 
@@ -73,17 +74,17 @@ impl Nursery {
     }
 
     /// Has a dead instance thrown away, which takes as long as to make one.
-    pub(super) fn bury(&self, guest: Box<Guest>) {
+    pub(super) fn bury(&self, guest: Box<Guest>, compiled: &Arc<Compiled>) {
         if self.dead.fetch_add(1, Ordering::Relaxed) < DEAD_MAX {
             // Without the thread it is thrown away here.
-            let _ = self.orders.send(Order::Burial(guest));
+            let _ = self.orders.send(Order::Burial(guest, compiled.clone()));
         } else {
             self.dead.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
-fn serve(orders: &Receiver<Order>, dead: &AtomicUsize) {
+fn serve(orders: &Receiver<Order>, dead: &AtomicUsize, mut dumps: Option<CoreDumps>) {
     for order in orders {
         // A bug in the host's code for one extension must not take others along.
         let served = catch_unwind(AssertUnwindSafe(|| match order {
@@ -91,7 +92,10 @@ fn serve(orders: &Receiver<Order>, dead: &AtomicUsize) {
                 // Whoever wanted it may have gone.
                 let _ = reply.send(bear(&birth));
             }
-            Order::Burial(guest) => {
+            Order::Burial(mut guest, compiled) => {
+                if let Some(dumps) = &mut dumps {
+                    dumps.write(&compiled.description.name, &mut guest);
+                }
                 drop(guest);
                 dead.fetch_sub(1, Ordering::Relaxed);
             }

@@ -1,6 +1,7 @@
 //! What is told of faults leads to the line of code and to the packet.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use ipqext_tests::guests;
@@ -103,6 +104,42 @@ fn packets_that_an_extension_failed_on_are_written_for_tshark() {
     let none = daemon.client(&["faults", "--pcap", "/nowhere/x.pcapng"]);
     let error = String::from_utf8_lossy(&none.stderr).into_owned();
     assert!(error.contains("no packet is kept of a fault"), "{error}");
+}
+
+#[test]
+fn instances_that_trap_are_written_as_core_dumps() {
+    let test = "instances_that_trap_are_written_as_core_dumps";
+    let Some(net) = namespace(test) else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let dumps = dir.path().join("dumps");
+    let option = ["--coredump-dir", dumps.to_str().unwrap()];
+    let arguments = [&option[..], &["--start", "panics"]].concat();
+    let daemon = Daemon::start(&net, guests::hostile_debug(), &arguments);
+    daemon.ipqext("policy panics --quarantine off");
+    queue_icmp(&net);
+    assert_eq!(net.ping(10, "127.0.0.1"), 10);
+    // Of twenty that died.
+    let last = format!("panics-{}-16.coredump", daemon.pid());
+    daemon.logged(&last);
+    let entries = fs::read_dir(&dumps).unwrap();
+    let files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 16, "{files:?}");
+    for file in files {
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let dump = fs::read(&file).unwrap();
+        assert!(dump.starts_with(b"\0asm"));
+        // The stack, and the memory with the panic's text.
+        for words in ["corestack", "is too much"] {
+            let mut found = dump.windows(words.len());
+            assert!(
+                found.any(|found| found == words.as_bytes()),
+                "{words:?} is missing"
+            );
+        }
+    }
 }
 
 /// A daemon whose extension has failed on so many pings and their replies. Another one

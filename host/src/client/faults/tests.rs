@@ -23,7 +23,11 @@ fn fault() -> Fault {
         worker: 1,
         call: "proc".to_owned(),
         detail: "wasm `unreachable` instruction executed".to_owned(),
-        said: vec!["panicked at src/lib.rs:12:9:\nno\x1b[31m".to_owned()],
+        said: vec![
+            "panicked at src/lib.rs:12:9:".to_owned(),
+            "no\x1b[31m".to_owned(),
+            "note: run with `RUST_BACKTRACE=1` environment variable".to_owned(),
+        ],
         backtrace: vec![
             frame(
                 "__rustc::rust_panic",
@@ -68,7 +72,7 @@ fn the_author_s_own_line_stands_out() {
                     worker 1: trap in proc\n\
                     \x20 wasm `unreachable` instruction executed\n\
                     \x20 it said: panicked at src/lib.rs:12:9:\n\
-                    \x20   no\u{fffd}[31m\n\
+                    \x20          no\u{fffd}[31m\n\
                     \x20 at /home/a/x/src/lib.rs:12:9 in <x::X as ipqext_sdk::Extension>::proc\n\
                     \x20 (3 more functions, of libraries, with --json)\n\
                     \x20 packet: 22:13:20.123000 eth0> IP 10.0.0.1 > 10.0.0.2: ICMP, length 20 | drop\n\
@@ -135,7 +139,7 @@ fn a_capture_has_each_packet_with_its_fault() {
     assert_eq!(told, format!("2 packets written to {}\n", path.display()));
     let bytes = std::fs::read(&path).unwrap();
     let comment = "x failed in proc: trap; wasm `unreachable` instruction executed; it said: \
-                   panicked at src/lib.rs:12:9:\nno\u{fffd}[31m; at /home/a/x/src/lib.rs:12:9 in \
+                   panicked at src/lib.rs:12:9: | no\u{fffd}[31m; at /home/a/x/src/lib.rs:12:9 in \
                    <x::X as ipqext_sdk::Extension>::proc; drop";
     let found = bytes
         .windows(comment.len())
