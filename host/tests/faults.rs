@@ -2,20 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use ipqext_host::chain::{
-    Culprit, Fault, FaultKind, FaultReport, Filter, Frame, Limits, LimitsChange, PolicyChange,
-    StageId, View,
+    Culprit, Fault, FaultKind, FaultReport, Frame, LimitsChange, PolicyChange, StageId,
 };
 use ipqext_host::event::{Action, Command, CommandError, Event, Events, FaultRecord, Reply};
-use ipqext_host::packet::{Batch, Fallback, Link, Outcome, Packet};
+use ipqext_host::packet::{Fallback, Link, Packet};
 use ipqext_host::registry::Registry;
-use ipqext_host::runtime::{Context, Instance, Runtime};
+use ipqext_host::runtime::Runtime;
 use ipqext_host::supervisor::{End, Setup, Supervisor};
-use ipqext_host::telemetry::LogLevel;
 use ipqext_tests::guests;
 use tokio::sync::{mpsc, oneshot};
 

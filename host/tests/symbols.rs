@@ -2,14 +2,9 @@
 
 use std::fs;
 use std::ops::Range;
-use std::sync::Arc;
 
-use ipqext_host::chain::{Fault, Filter, Frame, Limits, View};
-use ipqext_host::packet::{Batch, Outcome, Packet};
-use ipqext_host::runtime::{
-    Context, Instance, NoSource, Runtime, SourceFrame, names, source_frames,
-};
-use ipqext_host::telemetry::LogLevel;
+use ipqext_host::chain::Frame;
+use ipqext_host::runtime::{NoSource, SourceFrame, names, source_frames};
 use ipqext_tests::guests::{self, workspace};
 
 use failing::panicked;

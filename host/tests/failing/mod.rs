@@ -10,7 +10,7 @@ use ipqext_host::telemetry::LogLevel;
 use crate::packets::ping;
 
 /// How it fails on a packet, by the bytes of its file.
-pub fn panicked(wasm: &[u8]) -> Fault {
+pub(crate) fn panicked(wasm: &[u8]) -> Fault {
     let compiled = Runtime::new().unwrap().compile(wasm).unwrap();
     let context = Context {
         params: String::new(),
