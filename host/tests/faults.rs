@@ -144,7 +144,8 @@ fn has_line(fault: &FaultRecord) -> bool {
 
 /// Where `panics` really fails.
 fn backtrace(file: &Path) -> Vec<Frame> {
-    panicked(&fs::read(file).unwrap()).backtrace
+    let wasm = fs::read(file).unwrap();
+    panicked(&Runtime::new().unwrap(), &wasm).backtrace
 }
 
 /// A supervisor without workers, on a thread of its own.

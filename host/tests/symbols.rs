@@ -4,7 +4,7 @@ use std::fs;
 use std::ops::Range;
 
 use ipqext_host::chain::Frame;
-use ipqext_host::runtime::{NoSource, SourceFrame, names, source_frames};
+use ipqext_host::runtime::{NoSource, Runtime, SourceFrame, names, source_frames};
 use ipqext_tests::guests::{self, workspace};
 
 use failing::panicked;
@@ -17,7 +17,7 @@ mod packets;
 fn a_panic_leads_to_its_line() {
     for dir in [guests::hostile_debug(), guests::hostile()] {
         let wasm = fs::read(dir.join("panics.wasm")).unwrap();
-        let fault = panicked(&wasm);
+        let fault = panicked(&Runtime::new().unwrap(), &wasm);
         let (frames, missing) = only(&wasm, &fault.backtrace);
         assert_eq!(missing, None);
         let own = own(&frames);
@@ -35,7 +35,7 @@ fn a_panic_leads_to_its_line() {
 #[test]
 fn without_debug_information_functions_have_their_names() {
     let wasm = fs::read(guests::hostile_debug().join("panics.wasm")).unwrap();
-    let backtrace = panicked(&wasm).backtrace;
+    let backtrace = panicked(&Runtime::new().unwrap(), &wasm).backtrace;
     let (frames, missing) = only(&without_debug_sections(&wasm), &backtrace);
     assert_eq!(missing, Some(NoSource::NoDebugInfo));
     assert_eq!(frames, names(&backtrace));
@@ -66,7 +66,7 @@ fn another_file_s_or_no_file_s_offsets_do_no_harm() {
 #[test]
 fn damaged_debug_information_is_survived() {
     let wasm = fs::read(guests::hostile_debug().join("panics.wasm")).unwrap();
-    let backtrace = panicked(&wasm).backtrace;
+    let backtrace = panicked(&Runtime::new().unwrap(), &wasm).backtrace;
     let sections: Vec<_> = debug_sections(&wasm)
         .filter(|range| !range.is_empty())
         .collect();

@@ -10,8 +10,8 @@ use ipqext_host::telemetry::LogLevel;
 use crate::packets::ping;
 
 /// How it fails on a packet, by the bytes of its file.
-pub(crate) fn panicked(wasm: &[u8]) -> Fault {
-    let compiled = Runtime::new().unwrap().compile(wasm).unwrap();
+pub(crate) fn panicked(runtime: &Runtime, wasm: &[u8]) -> Fault {
+    let compiled = runtime.compile(wasm).unwrap();
     let context = Context {
         params: String::new(),
         worker: 0,
