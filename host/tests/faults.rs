@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 use ipqext_host::chain::{
     Culprit, Fault, FaultKind, FaultReport, Frame, LimitsChange, PolicyChange, StageId,
 };
+use ipqext_host::config::{self, Settings};
+use ipqext_host::daemon;
 use ipqext_host::event::{Action, Command, CommandError, Event, Events, FaultRecord, Reply};
 use ipqext_host::packet::{Fallback, Link, Packet};
 use ipqext_host::registry::Registry;
@@ -170,6 +172,11 @@ impl Running {
             processors: Vec::new(),
             open: Box::new(|queue, _| panic!("queue {queue} is opened again")),
             events: events.clone(),
+            configuration: daemon::configuration(config::Running::new(
+                None,
+                Settings::default(),
+                Settings::default(),
+            )),
             answer_timeout: Duration::from_millis(200),
         });
         Self {
