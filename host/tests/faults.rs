@@ -192,7 +192,7 @@ impl Running {
 
     fn obey(&self, command: Command) -> Result<Reply, CommandError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Event::Command(command, reply));
+        self.send(Event::Command(Box::new(command), reply));
         answer.blocking_recv().unwrap()
     }
 
