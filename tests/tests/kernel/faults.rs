@@ -20,10 +20,9 @@ fn the_report_of_a_panic_names_its_file_its_line_and_its_text() {
     let Some(net) = namespace(test) else {
         return;
     };
-    let daemon = failing(&net, 2);
+    let daemon = failing(&net);
     let told = daemon.json("faults panics");
     let faults = told.as_array().unwrap();
-    assert_eq!(faults.len(), 4, "{told}");
     for fault in faults {
         assert_eq!(fault["kind"], "trap", "{fault}");
         assert_eq!(fault["call"], "proc", "{fault}");
@@ -74,17 +73,17 @@ fn packets_that_an_extension_failed_on_are_written_for_tshark() {
     let Some(net) = namespace_after(test, &["tshark --version"]) else {
         return;
     };
-    let daemon = failing(&net, 1);
+    let daemon = failing(&net);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("faults.pcapng");
     let told = daemon.ipqext(&format!("faults panics --pcap {}", file.display()));
-    assert_eq!(told, format!("2 packets written to {}\n", file.display()));
     let packets = tshark(&net, &file);
-    let types: Vec<&str> = packets
-        .lines()
-        .map(|line| line.split('\t').next().unwrap())
-        .collect();
-    assert_eq!(types, ["8", "0"], "{packets}");
+    let count = packets.lines().count();
+    assert_eq!(
+        told,
+        format!("{count} packets written to {}\n", file.display())
+    );
+    assert!(packets.starts_with("8\t"), "{packets}");
     for line in packets.lines() {
         for words in [
             "\tlo\tpanics failed in proc: trap; ",
@@ -119,10 +118,13 @@ fn instances_that_trap_are_written_as_core_dumps() {
     let daemon = Daemon::start(&net, guests::hostile_debug(), &arguments);
     daemon.ipqext("policy panics --quarantine off");
     queue_icmp(&net);
-    assert_eq!(net.ping(10, "127.0.0.1"), 10);
-    // Of twenty that died.
     let last = format!("panics-{}-16.coredump", daemon.pid());
-    daemon.logged(&last);
+    wait_until("sixteen core dumps are written", || {
+        net.ping(1, "127.0.0.1");
+        daemon.log().contains(&last)
+    });
+    // More die, of which there are none.
+    net.ping(5, "127.0.0.1");
     let entries = fs::read_dir(&dumps).unwrap();
     let files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 16, "{files:?}");
@@ -142,16 +144,16 @@ fn instances_that_trap_are_written_as_core_dumps() {
     }
 }
 
-/// A daemon whose extension has failed on so many pings and their replies. Another one
+/// A daemon whose extension has failed on a ping and its reply, perhaps on more. Another one
 /// reads headers, so that there are some to tell of.
-fn failing(net: &Namespace, pings: u32) -> Daemon {
+fn failing(net: &Namespace) -> Daemon {
     let arguments = ["--start", "panics", "--start", "observe"];
     let daemon = Daemon::start(net, guests::hostile_debug(), &arguments);
     queue_icmp(net);
-    assert_eq!(net.ping(pings, "127.0.0.1"), pings);
-    wait_until("all faults are told", || {
+    wait_until("there are faults", || {
+        net.ping(1, "127.0.0.1");
         let told = daemon.json("faults");
-        told.as_array().unwrap().len() >= 2 * pings as usize
+        told.as_array().unwrap().len() >= 2
     });
     daemon
 }
