@@ -246,6 +246,8 @@ pub struct Counts {
     /// Of those, the ones because its share of CPU time was used up, or a queue was about
     /// to overflow.
     pub overloaded: u64,
+    /// How often it took too long for several packets together, and was asked again.
+    pub heavy: u64,
     /// How often it failed.
     pub faults: u64,
     /// The CPU time that it used.

@@ -59,6 +59,8 @@ pub struct StageCounters {
     /// Of those, the ones because its share of CPU time was used up, or the queue was about
     /// to overflow.
     pub overloaded: Counter,
+    /// How often it took too long for several packets together, and was asked again.
+    pub heavy: Counter,
     /// How often it failed.
     pub faults: Counter,
     /// The CPU time that it used, in nanoseconds.

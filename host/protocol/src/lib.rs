@@ -277,6 +277,9 @@ pub struct Extension {
     pub log: String,
     /// What became of the packets it was given, all workers together.
     pub packets: Packets,
+    /// How often it took too long for several packets together, and was asked again, with
+    /// fewer at a time from then on.
+    pub heavy: u64,
     /// How often it failed.
     pub faults: u64,
     /// The CPU time that it used, all workers together, in microseconds. Of small batches

@@ -12,6 +12,7 @@ use crate::packet::{Batch, FlowBits, Settlement, Verdict};
 impl Stage {
     /// Gives the filter the selected packets, no more in one call than it can take in time.
     pub(super) fn decide(&mut self, visit: &mut Visit<'_>) {
+        self.grow(visit.now);
         let count = visit.scratch.selection.places().len();
         let mut from = 0;
         while from < count {

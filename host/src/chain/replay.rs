@@ -3,7 +3,7 @@
 //! What takes the filter's place is given the packets of the call again, one by one. Who it
 //! fails on is the culprit, and gets the fault policy; the others get its verdicts. All of
 //! it together has one deadline. What is not reached in that time gets the fault policy as
-//! well. So a fault delays the packets behind it by two deadlines and two ticks of the
+//! well. Where no packet makes it fail alone the call was just too heavy. So a fault delays the packets behind it by two deadlines and two ticks of the
 //! clock at most: that of the call, and that of its replay.
 
 use super::budget::{Budget, TICK};
@@ -70,18 +70,14 @@ impl Stage {
         self.note_fault(fault, "proc", Some(culprit));
     }
 
-    /// No packet makes it fail alone. If all together take too long, it is given fewer at a
-    /// time from now on.
+    /// No packet makes it fail alone. If all together took too long that is no fault: it is
+    /// given fewer at a time from now on.
     fn blame_nobody(&mut self, cause: Fault, visit: &mut Visit<'_>) {
         visit.note_fault(None, &cause);
-        if cause.kind == FaultKind::Deadline && self.batch_max > 1 {
-            let given = visit.scratch.selection.count().min(self.batch_max);
-            self.batch_max = (given / 2).max(1);
-            tracing::warn!(
-                extension = &*self.name,
-                packets = self.batch_max,
-                "extension takes too long for so many packets, and is given fewer at a time"
-            );
+        let given = visit.scratch.selection.count().min(self.batch_max);
+        if cause.kind == FaultKind::Deadline && given > 1 {
+            self.halve(given, visit.now);
+            return;
         }
         let was_sound = self.is_sound();
         self.note_fault(cause, "proc", None);

@@ -26,6 +26,9 @@ const FAULT_LINES_A_SECOND: u32 = 3;
 /// How many faults of an extension are told in full in a second, on each worker.
 const REPORTS_A_SECOND: u32 = 20;
 
+/// After so long without trouble an extension is given more packets at a time again.
+const GROWS_AFTER: Duration = Duration::from_secs(10);
+
 /// Where faults are told. It must neither block nor fail.
 pub type Reporter = dyn Fn(FaultReport) + Send;
 
@@ -43,6 +46,8 @@ pub struct Stage {
     standing: Standing,
     /// The most packets that it is given in one call.
     pub(super) batch_max: usize,
+    /// When that changed last.
+    resized: Instant,
     pub(super) counters: Arc<StageCounters>,
     pub(super) meter: Meter,
     /// Whether it is passed over until the queue has room again.
@@ -120,6 +125,7 @@ impl Stage {
             started: false,
             standing: Standing::default(),
             batch_max: BATCH_MAX,
+            resized: Instant::now(),
             counters,
             meter: Meter::default(),
             is_passed_over: false,
@@ -442,6 +448,29 @@ impl Stage {
     /// It failed and runs again: what was noted meanwhile does not keep it from being asked.
     pub(super) fn mends(&mut self) {
         self.standing.mends();
+    }
+
+    /// Gives it half as many packets at a time as the ones that took too long.
+    pub(super) fn halve(&mut self, given: usize, now: Instant) {
+        self.counters.heavy.add(1);
+        self.batch_max = (given / 2).max(1);
+        self.resized = now;
+        if let Some(suppressed) = self.fault_lines.pass() {
+            tracing::warn!(
+                extension = &*self.name,
+                packets = self.batch_max,
+                suppressed,
+                "extension takes too long for so many packets, and is given fewer at a time"
+            );
+        }
+    }
+
+    /// Gives it twice as many packets at a time, if it did well for long.
+    pub(super) fn grow(&mut self, now: Instant) {
+        if self.batch_max < BATCH_MAX && now.saturating_duration_since(self.resized) > GROWS_AFTER {
+            self.batch_max = (self.batch_max * 2).min(BATCH_MAX);
+            self.resized = now;
+        }
     }
 
     pub(super) fn is_sound(&self) -> bool {

@@ -1512,7 +1512,8 @@ fn too_heavy_a_batch_has_no_culprit_and_comes_in_parts_from_then_on() {
     );
     evaluate(&mut chain, &mut batch(0..3));
     assert_eq!(asked.taken(), ["2", "1"]);
-    assert_eq!((counters.faults.get(), counters.failed.get()), (2, 0));
+    assert_eq!((counters.heavy.get(), counters.faults.get()), (2, 0));
+    assert_eq!(counters.failed.get(), 0);
     assert_eq!(tally(&counters), [19, 19, 0, 0]);
 }
 

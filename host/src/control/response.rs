@@ -169,6 +169,7 @@ fn extension(report: ExtensionReport) -> protocol::Extension {
             skipped: counts.skipped,
             overloaded: counts.overloaded,
         },
+        heavy: counts.heavy,
         faults: counts.faults,
         cpu_us: counts.cpu.as_micros() as u64,
     }

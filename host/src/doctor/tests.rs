@@ -50,7 +50,7 @@ fn daemon(gso: bool, edits: &str) -> Daemon {
         "needs": {"snap_length": 128, "edits": edits, "verdicts": [], "mark_mask": 0,
             "on_fault": "pass"},
         "grant": {"verdicts": [], "mark_mask": 0},
-        "policy": {}, "limits": {}, "faults": 0, "cpu_us": 0,
+        "policy": {}, "limits": {}, "faults": 0, "heavy": 0, "cpu_us": 0,
         "packets": {"seen": 0, "passed": 0, "accepted": 0, "dropped": 0, "repeated": 0,
             "stopped": 0, "queued": 0, "edited": 0, "failed": 0, "skipped": 0, "overloaded": 0},
     });

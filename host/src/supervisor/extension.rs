@@ -188,6 +188,7 @@ impl Extension {
             failed: sum(|counters| &counters.failed),
             skipped: sum(|counters| &counters.skipped),
             overloaded: sum(|counters| &counters.overloaded),
+            heavy: sum(|counters| &counters.heavy),
             faults: sum(|counters| &counters.faults),
             cpu: Duration::from_nanos(sum(|counters| &counters.cpu_ns)),
         }

@@ -171,6 +171,8 @@ mod tests {
         let mut ladder = Ladder::new();
         let mut serve = |fullness, until: &dyn Fn(u64, &[u64]) -> bool| {
             for _ in 0..2000 {
+                // What the worker does besides.
+                std::thread::sleep(Duration::from_micros(200));
                 let mut batch = Batch::new();
                 for id in 0..BATCH_MAX as u32 {
                     let packet = Packet {

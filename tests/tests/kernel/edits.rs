@@ -81,6 +81,8 @@ fn transfer(net: &Namespace, arguments: &[&str]) -> u64 {
     // the kernel with its bytes.
     net.run("ip link set lo mtu 1500");
     let daemon = Daemon::start(net, guests::hostile(), arguments);
+    // It looks at each byte of packets of 64 KiB.
+    daemon.ipqext("limit edits --deadline 50ms");
     queue(net, "tcp");
     for address in ["127.0.0.1", "::1"] {
         let told = python(net, &["tcp", address]);
