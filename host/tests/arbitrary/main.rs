@@ -3,8 +3,12 @@
 //! Inputs come from seeds, so that a run repeats the one before. `IPQEXT_ARBITRARY=N`
 //! makes each test try N times as many, with other seeds than the first.
 
+mod config;
+mod control;
 mod crafted;
+mod daemon;
 mod damage;
+mod lines;
 mod loading;
 mod modules;
 mod wasm;
