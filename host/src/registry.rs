@@ -103,15 +103,24 @@ pub fn canonical(name: &str) -> String {
 
 fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
     // Opening a FIFO would wait for its other end.
-    if !fs::metadata(file)?.is_file() {
+    let metadata = fs::metadata(file)?;
+    if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut bytes = Vec::new();
-    File::open(file)?
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let text = format!("it is longer than {} MiB", FILE_BYTES_MAX >> 20);
+    if metadata.len() <= FILE_BYTES_MAX {
+        // It may have grown since.
+        File::open(file)?
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)?;
+    }
+    let length = metadata.len().max(bytes.len() as u64);
+    if length > FILE_BYTES_MAX {
+        let text = format!(
+            "it has {length} bytes, and {} MiB are the most that is read; \
+             build it with --release, and strip it of debug information",
+            FILE_BYTES_MAX >> 20
+        );
         return Err(io::Error::other(text));
     }
     Ok(bytes)
@@ -161,6 +170,27 @@ mod tests {
         let registry = Registry::open(dir.path()).unwrap();
         assert!(registry.read(dir.path()).is_err());
         assert!(Registry::open(&dir.path().join("missing")).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_unread() {
+        let dir = dir_with(&["long"]);
+        let registry = Registry::open(dir.path()).unwrap();
+        let long = registry.find("long").unwrap();
+        // Nothing of it stands on the disk.
+        let sized = |length| File::create(&long).unwrap().set_len(length).unwrap();
+        sized(200 << 20);
+
+        let error = registry.read(&long).unwrap_err();
+        let text = match error {
+            CommandError::Unreadable { source, .. } => source.to_string(),
+            other => panic!("{other}"),
+        };
+        assert!(text.contains("209715200 bytes"), "{text}");
+        sized(FILE_BYTES_MAX + 1);
+        assert!(registry.read(&long).is_err());
+        sized(FILE_BYTES_MAX);
+        assert!(registry.read(&long).is_ok());
     }
 
     fn dir_with(names: &[&str]) -> tempfile::TempDir {

@@ -17,6 +17,7 @@ mod nursery;
 mod state;
 mod symbols;
 mod wasi;
+mod weight;
 
 pub use cache::{CacheError, CodeCache};
 pub use compiled::{CompileError, Compiled, Description, Hash};
@@ -24,3 +25,4 @@ pub use componentize::{API_VERSION, ComponentizeError};
 pub use engine::{Runtime, RuntimeError};
 pub use instance::{Context, Instance};
 pub use symbols::{NoSource, SourceFrame, names, source_frames};
+pub use weight::{Heaviest, TooHeavy};

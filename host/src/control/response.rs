@@ -101,7 +101,9 @@ fn invalid(error: &CompileError) -> &'static str {
             ComponentizeError::Encode(_) | ComponentizeError::HalfState { .. },
         )
         | CompileError::Link(_) => "does-not-fit",
-        CompileError::Compile(_) => "does-not-compile",
+        CompileError::Componentize(ComponentizeError::TooHeavy(_)) | CompileError::Compile(_) => {
+            "does-not-compile"
+        }
         CompileError::Describe(_) | CompileError::BadName(_) => "no-description",
     }
 }

@@ -11,6 +11,8 @@ use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+use super::weight::{TooHeavy, weigh};
+
 /// The package of the contract.
 const PACKAGE: &str = "ipqext:packet";
 /// The interface that every extension exports.
@@ -58,6 +60,9 @@ pub enum ComponentizeError {
         /// The function that it lacks.
         missing: &'static str,
     },
+    /// It would cost too much to compile.
+    #[error(transparent)]
+    TooHeavy(#[from] TooHeavy),
     /// Its contract is of our name and version, but not ours.
     #[error("it cannot be made into a component: {0}")]
     Encode(String),
@@ -80,6 +85,7 @@ pub(super) fn componentize(wasm: &[u8]) -> Result<Cow<'_, [u8]>, ComponentizeErr
     }
     let (encoding, exports) = exports(wasm)?;
     check_version(&exports)?;
+    weigh(wasm)??;
     match encoding {
         Encoding::Component => Ok(Cow::Borrowed(wasm)),
         Encoding::Module => encode(&with_our_world(wasm, world(&exports)?)?).map(Cow::Owned),
