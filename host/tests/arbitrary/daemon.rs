@@ -32,6 +32,7 @@ impl Daemon {
             queues: 0..=0,
             processors: Vec::new(),
             cache_dir: None,
+            coredump_dir: None,
             marks: u32::MAX.into(),
             rules: Vec::new(),
             running: config::Running::new(None, Settings::default(), Settings::default()),
