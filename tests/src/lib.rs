@@ -6,4 +6,5 @@ pub mod assembled;
 pub mod guests;
 pub mod kernel;
 pub mod programs;
+pub mod table;
 pub mod transcript;
