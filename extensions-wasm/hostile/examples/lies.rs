@@ -72,7 +72,10 @@ impl Extension for Lies {
             "wraps" => (0xffff_f000, 0x7fff_ffff),
             "long" => (1, 0x7fff_ffff),
             // It has that much, and the host takes less in one call.
-            "much" => (1, std::hint::black_box(vec![0_u8; 20 << 20].leak()).len()),
+            "much" => {
+                let mut much = std::mem::ManuallyDrop::new(Vec::<u8>::with_capacity(20 << 20));
+                (much.as_mut_ptr() as usize, 20 << 20)
+            }
             _ => (1, 0),
         };
         // SAFETY: none. The vector goes to the host as it is, which has to see through it.

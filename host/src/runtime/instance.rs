@@ -64,6 +64,8 @@ struct State {
     asked: Instant,
     /// Whether it was called since.
     is_old: bool,
+    /// Why it was thrown away, until that is told.
+    lost: Option<Fault>,
 }
 
 impl State {
@@ -72,6 +74,7 @@ impl State {
             saved: None,
             asked: Instant::now(),
             is_old: false,
+            lost: None,
         }
     }
 }
@@ -223,7 +226,6 @@ impl Instance {
 
     fn start_over(&mut self, budget: Option<Budget>) -> Result<Recovered, Fault> {
         let left = || budget.map(|budget| budget.left());
-        let mut recovered = Recovered::Whole;
         self.guest = self.successor(left())?;
         if self.guest.is_none() {
             return Ok(Recovered::NotYet);
@@ -231,9 +233,9 @@ impl Instance {
         if let Err(fault) = self.restore(left()) {
             // Whatever it took up of it is thrown away with the state.
             self.state.saved = None;
+            self.state.lost = Some(fault);
             self.bury();
             self.guest = self.successor(left())?;
-            recovered = Recovered::Anew(fault);
             if self.guest.is_none() {
                 return Ok(Recovered::NotYet);
             }
@@ -243,7 +245,8 @@ impl Instance {
             answer.map_err(|text| cannot_start(LifecycleError::Refused(bounded(text))))?;
             self.want_spare();
         }
-        Ok(recovered)
+        let lost = self.state.lost.take();
+        Ok(lost.map_or(Recovered::Whole, Recovered::Anew))
     }
 }
 

@@ -5,6 +5,7 @@
 mod bench;
 mod cache;
 mod config;
+mod containment;
 mod decides;
 mod doctor;
 mod edits;
