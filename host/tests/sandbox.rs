@@ -4,13 +4,14 @@
 use std::fs;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ipqext_host::chain::{
     Chain, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, Place, Recovered, Stage,
-    StageId, Terms, View,
+    StageId, Terms, View, cpu_time,
 };
 use ipqext_host::packet::{
     Batch, Decision, Edits, Fallback, Group, HardwareAddress, Hook, Link, Links, Needs, Outcome,
@@ -21,7 +22,7 @@ use ipqext_host::runtime::{
 };
 use ipqext_host::telemetry::{LogLevel, StageCounters};
 use ipqext_tests::guests;
-use ipqext_tests::programs::PATIENCE;
+use ipqext_tests::programs::{PATIENCE, wait_until};
 use proptest::prelude::*;
 
 use packets::{packet, ping, udp};
@@ -459,6 +460,27 @@ fn after_a_fault_the_state_that_was_saved_last_is_there_again() {
     let told = info(&mut chain, 0).unwrap();
     // Five were saved, and one came after the fault.
     assert!(told.starts_with("count=6 "), "{told}");
+}
+
+#[test]
+fn who_takes_long_to_start_starts_again_where_nobody_waits() {
+    let guest = Guest::hostile("slow_init", "in=start").never_quarantined();
+    let counters = guest.counters.clone();
+    let mut chain = chain([guest.stage]);
+    let mut slowest = std::time::Duration::ZERO;
+    wait_until("it has started again, twice", || {
+        let began = cpu_time();
+        evaluated(&mut chain, [ping(1)]);
+        slowest = slowest.max(cpu_time() - began);
+        counters.faults.get() >= 3
+    });
+    assert!(counters.skipped.get() > 0, "packets do not wait for it");
+    // Its `start` takes 200 ms.
+    assert!(
+        slowest < std::time::Duration::from_millis(50),
+        "{slowest:?}"
+    );
+    assert!(!counters.quarantined.load(Ordering::Relaxed));
 }
 
 #[test]

@@ -268,7 +268,8 @@ impl Stage {
                 return Some(Hindrance::Quarantined);
             }
             condition => {
-                let budget = Budget::new(self.terms.limits.batch_deadline);
+                // The call that follows has its own.
+                let budget = Budget::new(self.terms.limits.batch_deadline / 2);
                 let waits = match condition {
                     Condition::Quarantined(_) => Hindrance::Quarantined,
                     _ => Hindrance::Awaited,

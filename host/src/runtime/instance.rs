@@ -10,7 +10,7 @@ use super::compiled::Compiled;
 use super::crossing::{Batch, Packet};
 use super::guest::Guest;
 use super::guest_log::SharedLog;
-use super::nursery::{Birth, Born};
+use super::nursery::{Birth, Born, Ready};
 use crate::chain::{
     Budget, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, Recovered, View, cpu_time,
 };
@@ -50,6 +50,8 @@ pub struct Instance {
     spare: Option<Receiver<Born>>,
     /// What it took to make the last one.
     birth_cost: Duration,
+    /// Whether it takes longer than a worker has to take up its state and to start.
+    is_slow: bool,
     /// Outlives the guest, so that a new start brings no new allowance of lines.
     log: SharedLog,
     started: bool,
@@ -59,7 +61,7 @@ pub struct Instance {
 
 /// What a guest saved.
 struct State {
-    saved: Option<Vec<u8>>,
+    saved: Option<Arc<Vec<u8>>>,
     /// When it was asked last.
     asked: Instant,
     /// Whether it was called since.
@@ -76,6 +78,12 @@ impl State {
             is_old: false,
             lost: None,
         }
+    }
+
+    /// It is thrown away, for this reason.
+    fn lose(&mut self, fault: Fault) {
+        self.saved = None;
+        self.lost = Some(fault);
     }
 }
 
@@ -100,6 +108,7 @@ impl Instance {
             guest: Some(Box::new(guest)),
             spare: None,
             birth_cost: cpu_time().saturating_sub(began),
+            is_slow: false,
             log,
             started: false,
             links,
@@ -112,8 +121,11 @@ impl Instance {
         guest.ok_or_else(|| Fault::new(FaultKind::Restart, "it failed and does not run again yet"))
     }
 
-    fn answer(&mut self, call: Lifecycle) -> Result<Result<Option<String>, String>, Fault> {
-        let deadline = self.call_deadline();
+    fn answer(
+        &mut self,
+        call: Lifecycle,
+        deadline: Duration,
+    ) -> Result<Result<Option<String>, String>, Fault> {
         self.guest()?.call(deadline, |guest, store| {
             let done = match call {
                 Lifecycle::Start => guest.call_start(store)?,
@@ -143,6 +155,10 @@ impl Instance {
                 compiled: self.compiled.clone(),
                 context: self.context.clone(),
                 links: self.links.clone(),
+                ready: self.is_slow.then(|| Ready {
+                    state: self.state.saved.clone(),
+                    starts: self.started,
+                }),
             };
             self.spare = Some(self.compiled.runtime.nursery.bear(birth));
         }
@@ -163,19 +179,24 @@ impl Instance {
         }
     }
 
-    /// Another guest, initialised: the spare, or one that is made here if that can be done in
-    /// half of the time that is allowed.
-    fn successor(&mut self, allowed: Option<Duration>) -> Result<Option<Box<Guest>>, Fault> {
+    /// Has another guest take the place: the spare, or one that is made here if that can be
+    /// done in half of the time that is allowed. `None` if there is none yet; whether it has
+    /// its state and is started already.
+    fn succeed(&mut self, allowed: Option<Duration>) -> Result<Option<bool>, Fault> {
         if let Some(born) = self.take_spare() {
             let born = born.map_err(cannot_start)?;
             born.log.succeed(&self.log);
             self.log = born.log;
             self.birth_cost = born.cost;
-            return Ok(Some(born.guest));
+            self.guest = Some(born.guest);
+            if let Some(lost) = born.lost {
+                self.state.lose(lost);
+            }
+            return Ok(Some(born.is_ready));
         }
         let deadline = match allowed {
             None => self.context.limits.call_deadline,
-            Some(allowed) if self.birth_cost <= allowed / 2 => allowed,
+            Some(allowed) if !self.is_slow && self.birth_cost <= allowed / 2 => allowed,
             Some(_) => {
                 self.want_spare();
                 return Ok(None);
@@ -186,7 +207,10 @@ impl Instance {
         let born = initialised(compiled, context, &self.log, self.links.clone(), deadline);
         self.birth_cost = cpu_time().saturating_sub(began);
         match born {
-            Ok(guest) => Ok(Some(Box::new(guest))),
+            Ok(guest) => {
+                self.guest = Some(Box::new(guest));
+                Ok(Some(false))
+            }
             Err(LifecycleError::Fault(fault))
                 if fault.kind == FaultKind::Deadline && allowed.is_some() =>
             {
@@ -198,24 +222,22 @@ impl Instance {
         }
     }
 
-    /// Gives a new guest the state that was saved.
-    fn restore(&mut self, allowed: Option<Duration>) -> Result<(), Fault> {
-        let Some(saved) = &self.state.saved else {
-            return Ok(());
-        };
-        let version = &self.compiled.description.version;
-        let deadline = allowed.unwrap_or(self.context.limits.call_deadline);
-        let guest = self.guest.as_deref_mut();
-        let restored = guest.map_or(Ok(Ok(())), |guest| {
-            guest.restore(deadline, version, std::slice::from_ref(saved))
-        });
-        restored?.map_err(|text| {
-            let detail = format!(
-                "it does not take up the state that it saved: {}",
-                bounded(text)
-            );
-            Fault::new(FaultKind::Restart, detail)
-        })
+    /// Gives the new guest the state that was saved.
+    fn restore(&mut self, deadline: Duration) -> Result<(), Fault> {
+        match (&self.state.saved, &mut self.guest) {
+            (Some(saved), Some(guest)) => restore(guest, &self.compiled, saved, deadline),
+            _ => Ok(()),
+        }
+    }
+
+    /// What this takes is more than a worker has: from now on it is done where spares are
+    /// made.
+    fn go_the_slow_way(&mut self) -> Recovered {
+        self.bury();
+        self.is_slow = true;
+        self.spare = None;
+        self.want_spare();
+        Recovered::NotYet
     }
 
     fn bury(&mut self) {
@@ -225,24 +247,34 @@ impl Instance {
     }
 
     fn start_over(&mut self, budget: Option<Budget>) -> Result<Recovered, Fault> {
+        let whole = self.context.limits.call_deadline;
         let left = || budget.map(|budget| budget.left());
-        self.guest = self.successor(left())?;
-        if self.guest.is_none() {
+        let is_late = |fault: &Fault| budget.is_some() && fault.kind == FaultKind::Deadline;
+        let Some(mut is_ready) = self.succeed(left())? else {
             return Ok(Recovered::NotYet);
-        }
-        if let Err(fault) = self.restore(left()) {
+        };
+        if !is_ready && let Err(fault) = self.restore(left().unwrap_or(whole)) {
+            if is_late(&fault) {
+                return Ok(self.go_the_slow_way());
+            }
             // Whatever it took up of it is thrown away with the state.
-            self.state.saved = None;
-            self.state.lost = Some(fault);
+            self.state.lose(fault);
             self.bury();
-            self.guest = self.successor(left())?;
-            if self.guest.is_none() {
-                return Ok(Recovered::NotYet);
+            match self.succeed(left())? {
+                Some(ready) => is_ready = ready,
+                None => return Ok(Recovered::NotYet),
             }
         }
-        if self.started {
-            let answer = self.answer(Lifecycle::Start)?;
-            answer.map_err(|text| cannot_start(LifecycleError::Refused(bounded(text))))?;
+        if self.started && !is_ready {
+            match self.answer(Lifecycle::Start, left().unwrap_or(whole)) {
+                Ok(Ok(_)) => {}
+                Ok(Err(text)) => return Err(cannot_start(LifecycleError::Refused(bounded(text)))),
+                Err(fault) if is_late(&fault) => return Ok(self.go_the_slow_way()),
+                Err(fault) => return Err(cannot_start(fault.into())),
+            }
+        }
+        // One that has its state already must not be made before that is saved.
+        if self.started && !self.is_slow {
             self.want_spare();
         }
         let lost = self.state.lost.take();
@@ -268,6 +300,25 @@ fn cannot_start(error: LifecycleError) -> Fault {
             ..fault
         },
     }
+}
+
+/// Gives an initialised guest the state that another one saved.
+///
+/// # Errors
+/// It failed, or does not take it up; it must not be used any more.
+pub(super) fn restore(
+    guest: &mut Guest,
+    compiled: &Compiled,
+    saved: &Vec<u8>,
+    deadline: Duration,
+) -> Result<(), Fault> {
+    let version = &compiled.description.version;
+    let restored = guest.restore(deadline, version, std::slice::from_ref(saved))?;
+    restored.map_err(|text| {
+        let text = bounded(text);
+        let detail = format!("it does not take up the state that it saved: {text}");
+        Fault::new(FaultKind::Restart, detail)
+    })
 }
 
 /// Instantiates and initialises an extension.
@@ -327,6 +378,10 @@ impl Filter for Instance {
     }
 
     fn recover(&mut self, started: bool, allowed: Option<Duration>) -> Result<Recovered, Fault> {
+        if self.is_slow && self.started != started {
+            // It would be started when it is not to be, or the other way round.
+            self.spare = None;
+        }
         self.started = started;
         self.bury();
         let recovered = self.start_over(allowed.map(Budget::new));
@@ -351,12 +406,14 @@ impl Filter for Instance {
         if call == Lifecycle::Stop {
             self.started = false;
         }
-        let answer = self.answer(call)?;
+        let answer = self.answer(call, self.call_deadline())?;
         let text = answer.map_err(|text| LifecycleError::Refused(bounded(text)))?;
         match call {
             Lifecycle::Start => {
                 self.started = true;
-                self.want_spare();
+                if !self.is_slow {
+                    self.want_spare();
+                }
             }
             // What was saved is what it was told to forget.
             Lifecycle::Reset => self.state = State::none(),
@@ -369,6 +426,7 @@ impl Filter for Instance {
         self.log.set_lines(limits.log_lines);
         let context = Arc::make_mut(&mut self.context);
         context.limits = *limits;
+        self.is_slow = false;
         // It was made under the old ones.
         if self.spare.take().is_some() {
             self.want_spare();
@@ -387,7 +445,7 @@ impl Filter for Instance {
         let limits = &self.context.limits;
         let saved = guest.save(limits.worker_call_deadline)?;
         match saved {
-            Ok(bytes) => self.state.saved = Some(bytes),
+            Ok(bytes) => self.state.saved = Some(Arc::new(bytes)),
             // It keeps what it saved before.
             Err(text) => self.log.refuses_to_save(&bounded(text)),
         }

@@ -14,8 +14,8 @@ use super::compiled::Compiled;
 use super::core_dumps::CoreDumps;
 use super::guest::Guest;
 use super::guest_log::SharedLog;
-use super::instance::{Context, initialised};
-use crate::chain::{LifecycleError, cpu_time};
+use super::instance::{Context, initialised, restore};
+use crate::chain::{Fault, LifecycleError, cpu_time};
 use crate::packet::Links;
 
 /// So many dead instances may wait for their burial: each holds its memory. Others are
@@ -34,11 +34,21 @@ enum Order {
     Burial(Box<Guest>, Arc<Compiled>),
 }
 
-/// An instance that is to be made: initialised, and not started.
+/// An instance that is to be made.
 pub(super) struct Birth {
     pub(super) compiled: Arc<Compiled>,
     pub(super) context: Arc<Context>,
     pub(super) links: Arc<Links>,
+    /// What it is to be besides; nothing if only initialised.
+    pub(super) ready: Option<Ready>,
+}
+
+/// How an instance is to be made ready, whose extension takes longer than a worker has.
+pub(super) struct Ready {
+    /// The state that it is to take up.
+    pub(super) state: Option<Arc<Vec<u8>>>,
+    /// Whether it is to be started.
+    pub(super) starts: bool,
 }
 
 /// What became of it.
@@ -50,6 +60,10 @@ pub(super) struct Newborn {
     pub(super) log: SharedLog,
     /// The CPU time that it took.
     pub(super) cost: Duration,
+    /// Whether it has its state, and is started if it is to be.
+    pub(super) is_ready: bool,
+    /// Why it has not the state that it was given.
+    pub(super) lost: Option<Fault>,
 }
 
 impl Nursery {
@@ -111,15 +125,32 @@ fn bear(birth: &Birth) -> Born {
         compiled,
         context,
         links,
+        ready,
     } = birth;
     // What it says when it begins is told once it takes a place.
     let log = SharedLog::held(&compiled.description.name, &context.limits, &context.log);
     let deadline = context.limits.call_deadline;
     let began = cpu_time();
-    let guest = initialised(compiled, context, &log, links.clone(), deadline)?;
+    let make = || initialised(compiled, context, &log, links.clone(), deadline);
+    let mut guest = make()?;
+    let mut lost = None;
+    if let Some(Ready { state, starts }) = ready {
+        if let Some(saved) = state
+            && let Err(fault) = restore(&mut guest, compiled, saved, deadline)
+        {
+            lost = Some(fault);
+            guest = make()?;
+        }
+        if *starts {
+            let started = guest.call(deadline, |guest, store| guest.call_start(store))?;
+            started.map_err(LifecycleError::Refused)?;
+        }
+    }
     Ok(Newborn {
         guest: Box::new(guest),
         log,
         cost: cpu_time().saturating_sub(began),
+        is_ready: ready.is_some(),
+        lost,
     })
 }
