@@ -10,7 +10,7 @@ pub struct Limits {
     /// CPU time of one batch.
     pub batch_deadline: Duration,
     /// CPU time of a call for which packets wait: `info` and `reset` of a started
-    /// extension, `save` and `restore`.
+    /// extension, and `save`.
     pub worker_call_deadline: Duration,
     /// CPU time of any other call.
     pub call_deadline: Duration,

@@ -41,7 +41,7 @@ pub(super) struct LimitOptions {
     /// CPU time of one batch, as 2ms.
     #[arg(long, value_name = "TIME", value_parser = units::time)]
     deadline: Option<Duration>,
-    /// CPU time of info and reset while it is started, and of save and restore, as 10ms.
+    /// CPU time of info and reset while it is started, and of save, as 10ms.
     #[arg(long, value_name = "TIME", value_parser = units::time)]
     worker_call_deadline: Option<Duration>,
     /// CPU time of any other call, as 500ms.
