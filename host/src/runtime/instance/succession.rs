@@ -1,0 +1,178 @@
+//! Who takes a failed guest's place: a spare that was made ahead, or one that is made at
+//! once, with the state that was saved last.
+
+use std::sync::mpsc::TryRecvError;
+use std::time::Duration;
+
+use super::{Instance, bounded, initialised};
+use crate::chain::{Budget, Fault, FaultKind, Lifecycle, LifecycleError, Recovered, cpu_time};
+use crate::runtime::compiled::Compiled;
+use crate::runtime::guest::Guest;
+use crate::runtime::nursery::{Birth, Born, Ready};
+
+impl Instance {
+    /// Has a spare made, unless one is there or under way.
+    pub(super) fn want_spare(&mut self) {
+        if self.spare.is_none() {
+            let birth = Birth {
+                compiled: self.compiled.clone(),
+                context: self.context.clone(),
+                links: self.links.clone(),
+                ready: self.is_slow.then(|| Ready {
+                    state: self.state.saved.clone(),
+                    starts: self.started,
+                }),
+            };
+            self.spare = Some(self.compiled.runtime.nursery.bear(birth));
+        }
+    }
+
+    /// Takes the spare, if it is there.
+    fn take_spare(&mut self) -> Option<Born> {
+        match self.spare.as_ref()?.try_recv() {
+            Ok(born) => {
+                self.spare = None;
+                Some(born)
+            }
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                self.spare = None;
+                None
+            }
+        }
+    }
+
+    /// Has another guest take the place: the spare, or one that is made here if that can be
+    /// done in half of the time that is allowed. `None` if there is none yet; whether it has
+    /// its state and is started already.
+    fn succeed(&mut self, allowed: Option<Duration>) -> Result<Option<bool>, Fault> {
+        if let Some(born) = self.take_spare() {
+            let born = born.map_err(cannot_start)?;
+            born.log.succeed(&self.log);
+            self.log = born.log;
+            self.birth_cost = born.cost;
+            self.guest = Some(born.guest);
+            if let Some(lost) = born.lost {
+                self.state.lose(lost);
+            }
+            return Ok(Some(born.is_ready));
+        }
+        let deadline = match allowed {
+            None => self.context.limits.call_deadline,
+            Some(allowed) if !self.is_slow && self.birth_cost <= allowed / 2 => allowed,
+            Some(_) => {
+                self.want_spare();
+                return Ok(None);
+            }
+        };
+        let began = cpu_time();
+        let (compiled, context) = (&self.compiled, &self.context);
+        let born = initialised(compiled, context, &self.log, self.links.clone(), deadline);
+        self.birth_cost = cpu_time().saturating_sub(began);
+        match born {
+            Ok(guest) => {
+                self.guest = Some(Box::new(guest));
+                Ok(Some(false))
+            }
+            Err(LifecycleError::Fault(fault))
+                if fault.kind == FaultKind::Deadline && allowed.is_some() =>
+            {
+                // It takes longer than it did: elsewhere there is the time.
+                self.want_spare();
+                Ok(None)
+            }
+            Err(error) => Err(cannot_start(error)),
+        }
+    }
+
+    /// Gives the new guest the state that was saved.
+    fn restore(&mut self, deadline: Duration) -> Result<(), Fault> {
+        match (&self.state.saved, &mut self.guest) {
+            (Some(saved), Some(guest)) => restore(guest, &self.compiled, saved, deadline),
+            _ => Ok(()),
+        }
+    }
+
+    /// What this takes is more than a worker has: from now on it is done where spares are
+    /// made.
+    fn go_the_slow_way(&mut self) -> Recovered {
+        self.bury();
+        self.is_slow = true;
+        self.spare = None;
+        self.want_spare();
+        Recovered::NotYet
+    }
+
+    pub(super) fn bury(&mut self) {
+        if let Some(dead) = self.guest.take() {
+            self.compiled.runtime.nursery.bury(dead, &self.compiled);
+        }
+    }
+
+    pub(super) fn start_over(&mut self, budget: Option<Budget>) -> Result<Recovered, Fault> {
+        let whole = self.context.limits.call_deadline;
+        let left = || budget.map(|budget| budget.left());
+        let is_late = |fault: &Fault| budget.is_some() && fault.kind == FaultKind::Deadline;
+        let Some(mut is_ready) = self.succeed(left())? else {
+            return Ok(Recovered::NotYet);
+        };
+        if !is_ready && let Err(fault) = self.restore(left().unwrap_or(whole)) {
+            if is_late(&fault) {
+                return Ok(self.go_the_slow_way());
+            }
+            // Whatever it took up of it is thrown away with the state.
+            self.state.lose(fault);
+            self.bury();
+            match self.succeed(left())? {
+                Some(ready) => is_ready = ready,
+                None => return Ok(Recovered::NotYet),
+            }
+        }
+        if self.started && !is_ready {
+            match self.answer(Lifecycle::Start, left().unwrap_or(whole)) {
+                Ok(Ok(_)) => {}
+                Ok(Err(text)) => return Err(cannot_start(LifecycleError::Refused(bounded(text)))),
+                Err(fault) if is_late(&fault) => return Ok(self.go_the_slow_way()),
+                Err(fault) => return Err(cannot_start(fault.into())),
+            }
+        }
+        // One that has its state already must not be made before that is saved.
+        if self.started && !self.is_slow {
+            self.want_spare();
+        }
+        let lost = self.state.lost.take();
+        Ok(lost.map_or(Recovered::Whole, Recovered::Anew))
+    }
+}
+fn cannot_start(error: LifecycleError) -> Fault {
+    match error {
+        LifecycleError::Refused(text) => Fault::new(
+            FaultKind::Restart,
+            format!("it refused to start again: {text}"),
+        ),
+        LifecycleError::Fault(fault) => Fault {
+            detail: format!("{}: {}", fault.kind.name(), fault.detail),
+            kind: FaultKind::Restart,
+            ..fault
+        },
+    }
+}
+
+/// Gives an initialised guest the state that another one saved.
+///
+/// # Errors
+/// It failed, or does not take it up; it must not be used any more.
+pub(in crate::runtime) fn restore(
+    guest: &mut Guest,
+    compiled: &Compiled,
+    saved: &Vec<u8>,
+    deadline: Duration,
+) -> Result<(), Fault> {
+    let version = &compiled.description.version;
+    let restored = guest.restore(deadline, version, std::slice::from_ref(saved))?;
+    restored.map_err(|text| {
+        let text = bounded(text);
+        let detail = format!("it does not take up the state that it saved: {text}");
+        Fault::new(FaultKind::Restart, detail)
+    })
+}
