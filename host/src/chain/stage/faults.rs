@@ -141,12 +141,12 @@ impl Stage {
         self.renew(budget.as_ref());
     }
 
-    /// Who has to be told nothing any more has failed, and is not counted for it yet.
+    /// It has failed and is not asked any more; whether that is a fault is found out later.
     pub(in crate::chain) fn breaks(&mut self) {
         self.standing.breaks();
     }
 
-    /// It failed and runs again: what was noted meanwhile does not keep it from being asked.
+    /// It runs again already: a fault that was noted since does not keep it from being asked.
     pub(in crate::chain) fn mends(&mut self) {
         self.standing.mends();
     }
