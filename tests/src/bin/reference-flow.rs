@@ -17,7 +17,7 @@ use serde_json::json;
 /// How many packets are sent at once, the poisoned one in their midst.
 const BURST: u32 = 32;
 /// How long it waits for one more packet.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(5);
 /// How many packets a socket sends. They count against its send buffer as long as
 /// they wait in a queue.
 const PACKETS_A_SOCKET: u32 = 64;

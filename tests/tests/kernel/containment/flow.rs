@@ -37,7 +37,7 @@ impl Flow {
         let stdout = self.0.0.stdout.as_mut().expect("it is piped");
         stdout.read_to_string(&mut printed).expect("it is text");
         let value: Value = serde_json::from_str(&printed).expect("it prints JSON at its end");
-        let number = |value: &Value| value.as_u64().expect("it is a number");
+        let number = |of: &Value| of.as_u64().unwrap_or_else(|| panic!("{of} in {value}"));
         let bursts = value["burst_us"].as_array().expect("it is a list");
         Measured {
             sent: number(&value["sent"]),

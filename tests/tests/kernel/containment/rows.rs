@@ -12,7 +12,8 @@ pub(super) struct Row {
     pub(super) options: &'static str,
     /// What is commanded while packets come, after it was started.
     pub(super) commands: &'static [&'static str],
-    /// Whether packets come long enough for its state to be saved.
+    /// Whether packets come long enough for its state to be saved, or for it to fail often
+    /// though each time takes long.
     pub(super) is_long: bool,
     /// Which packets are its own: those that the misdeed is about.
     pub(super) own: Own,
@@ -124,7 +125,7 @@ pub(super) const ROWS: &[Row] = &[
         "loops-hundredth",
         "",
     ),
-    Row::on_all("loops for ever on every packet", "loops-on", "on=all"),
+    Row::on_all("loops for ever on every packet", "loops-on", "on=all").for_long(),
     Row::refused("loops for ever in `describe`", "loops-in-describe", ""),
     Row::commanded("loops for ever in `help`", "loops-in-help", "", &["help"]),
     Row::refused("loops for ever in `init`", "loops-in", "in=init"),
@@ -178,7 +179,7 @@ pub(super) const ROWS: &[Row] = &[
         "takes-memory",
         "on=all mib=4",
     ),
-    Row::on_all("takes and touches memory without end", "grows", ""),
+    Row::on_all("takes and touches memory without end", "grows", "").for_long(),
     Row::on_all("grows its table without end", "grows-table", ""),
     // Decisions and edits.
     Row::on_all(
@@ -250,7 +251,8 @@ pub(super) const ROWS: &[Row] = &[
         "prints 4 MB a packet, without the end of a line",
         "floods",
         "where=stdout",
-    ),
+    )
+    .for_long(),
     Row::on_all("logs a lot whenever it begins, and panics", "babbles", ""),
     // The world around it.
     Row::commanded(
