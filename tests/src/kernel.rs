@@ -82,7 +82,9 @@ pub fn demanded<T>(test: &str, prepared: Result<T, String>) -> Option<T> {
 fn report(outcome: &str, test: &str) {
     if let Some(path) = std::env::var_os(REPORT) {
         let file = OpenOptions::new().create(true).append(true).open(path);
-        let written = file.and_then(|mut file| writeln!(file, "{outcome} {test}"));
+        // In one write: tests run side by side, and pieces of their lines would mix.
+        let line = format!("{outcome} {test}\n");
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
         written.expect("the report of kernel tests can be written");
     }
 }
