@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::Filter;
+use super::budget::Budget;
 use super::fault::Fault;
 use super::journal::{Note, Saying};
 use super::rules::settlement;
-use super::stage::{Scratch, Stage, Visit};
+use super::stage::{Hindrance, Scratch, Stage, Visit};
 use crate::packet::{Batch, FlowBits, Settlement, Verdict};
 
 impl Stage {
@@ -14,9 +15,18 @@ impl Stage {
     pub(super) fn decide(&mut self, visit: &mut Visit<'_>) {
         self.grow(visit.now);
         let count = visit.scratch.selection.places().len();
+        // Each part has a deadline, and all of them together have two.
+        let budget =
+            (self.batch_max < count).then(|| Budget::new(self.terms.limits.batch_deadline * 2));
         let mut from = 0;
         while from < count {
+            if from > 0 && budget.is_some_and(|budget| budget.left().is_zero()) {
+                visit.scratch.selection.narrow(from..count);
+                self.skip(visit, Hindrance::Overload);
+                return;
+            }
             let to = count.min(from + self.batch_max);
+            self.counters.seen.add((to - from) as u64);
             if to - from < count {
                 visit.scratch.selection.narrow(from..to);
             }

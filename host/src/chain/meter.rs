@@ -68,6 +68,12 @@ impl Meter {
         counters.cpu_ns.add(used.as_nanos() as u64);
     }
 
+    /// It was passed over for what it usually takes: that counts for less and less, so that it
+    /// is asked again.
+    pub(super) fn fade(&mut self) {
+        self.usual = self.usual * 15 / 16;
+    }
+
     /// What a call usually takes.
     pub(super) fn usual_call(&self) -> Duration {
         self.usual

@@ -51,7 +51,8 @@ impl Stage {
             visit.scratch.selection.narrow(reached..window.end);
             self.give_up(visit);
         }
-        if !self.is_sound() {
+        // Without time left the next packets bring new time.
+        if !self.is_sound() && !budget.left().is_zero() {
             self.renew(Some(&budget));
         }
     }

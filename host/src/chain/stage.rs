@@ -95,7 +95,7 @@ impl Scratch {
 
 /// Why an extension is not given its packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hindrance {
+pub(super) enum Hindrance {
     /// It failed, and what takes its place is not there yet.
     Awaited,
     /// It failed too often.
@@ -233,7 +233,6 @@ impl Stage {
             self.skip(visit, hindrance);
             return;
         }
-        self.counters.seen.add(count as u64);
         let call = self.meter.begin(&self.terms.limits, count);
         self.decide(visit);
         self.meter.end(call, visit.now, &self.counters);
@@ -261,12 +260,15 @@ impl Stage {
         let limits = &self.terms.limits;
         // Who takes little is not made to pay for those before it.
         let is_late = self.meter.usual_call() > visit.left.max(limits.batch_deadline / 4);
+        if is_late {
+            self.meter.fade();
+        }
         (self.is_passed_over || is_late || self.meter.is_over(limits, visit.now))
             .then_some(Hindrance::Overload)
     }
 
     /// Does not give it the selected packets.
-    fn skip(&mut self, visit: &mut Visit<'_>, hindrance: Hindrance) {
+    pub(super) fn skip(&mut self, visit: &mut Visit<'_>, hindrance: Hindrance) {
         let count = visit.scratch.selection.places().len() as u64;
         self.counters.skipped.add(count);
         let policy = &self.terms.policy;

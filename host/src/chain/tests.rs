@@ -1568,3 +1568,36 @@ fn who_has_used_up_its_share_is_passed_over() {
     let overloaded = (counters.overloaded.get(), counters.skipped.get());
     assert_eq!((counters.seen.get(), overloaded), (1, (2, 2)));
 }
+
+/// It was passed over for ever: what a call takes was measured in calls only.
+#[test]
+fn who_was_passed_over_for_its_slow_calls_is_asked_again() {
+    let slow = Arc::new(AtomicBool::new(true));
+    let is_slow = slow.clone();
+    let bench = Bench::new(1, nothing())
+        .on_terms(|terms| terms.limits.batch_deadline = Duration::from_millis(40))
+        .on_proc(move |_, _| {
+            let began = cpu_time();
+            let takes = Duration::from_millis(30);
+            while is_slow.load(Ordering::Relaxed) && cpu_time() - began < takes {}
+            Ok(())
+        });
+    let counters = bench.counters.clone();
+    let mut chain = chain([bench.stage]);
+    for _ in 0..100 {
+        evaluate(&mut chain, &mut batch(0..64));
+        if counters.overloaded.get() > 0 {
+            break;
+        }
+    }
+    assert!(
+        counters.overloaded.get() > 0,
+        "it takes longer than a batch may"
+    );
+    slow.store(false, Ordering::Relaxed);
+    let seen = counters.seen.get();
+    for _ in 0..100 {
+        evaluate(&mut chain, &mut batch(0..64));
+    }
+    assert!(counters.seen.get() > seen);
+}

@@ -20,6 +20,8 @@ use crate::packet::{Links, Outcome};
 /// How wasmtime begins to say that a call copies more than it may. It has no public type.
 const TOO_MUCH_COPIED: &str = "too much data is being copied between the host and the guest";
 
+/// How many bytes of a function's name are told.
+const NAME_BYTES: usize = 1000;
 /// How many of the innermost functions of a guest that failed are told.
 const FRAMES: usize = 32;
 
@@ -222,7 +224,9 @@ fn backtrace(error: &wasmtime::Error) -> Vec<Frame> {
     let trace = error.downcast_ref::<WasmBacktrace>();
     let frames = trace.map_or(&[][..], WasmBacktrace::frames).iter();
     let frames = frames.take(FRAMES).map(|frame| Frame {
-        function: frame.func_name().map(str::to_owned),
+        function: frame
+            .func_name()
+            .map(|name| name[..name.floor_char_boundary(NAME_BYTES)].to_owned()),
         offset: frame.module_offset().map(|offset| offset as u64),
     });
     frames.collect()

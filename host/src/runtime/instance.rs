@@ -180,7 +180,7 @@ pub(super) fn initialised(
 }
 
 /// A guest's text, cut to a length and without what could steer a terminal.
-fn bounded(text: String) -> String {
+pub(super) fn bounded(text: String) -> String {
     let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     let clean = text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c });
     clean.take(ANSWER_CHARS_MAX).collect()

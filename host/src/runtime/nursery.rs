@@ -14,7 +14,7 @@ use super::compiled::Compiled;
 use super::core_dumps::CoreDumps;
 use super::guest::Guest;
 use super::guest_log::SharedLog;
-use super::instance::{Context, initialised, restore};
+use super::instance::{Context, bounded, initialised, restore};
 use crate::chain::{Fault, LifecycleError, cpu_time};
 use crate::packet::Links;
 
@@ -143,7 +143,7 @@ fn bear(birth: &Birth) -> Born {
         }
         if *starts {
             let started = guest.call(deadline, |guest, store| guest.call_start(store))?;
-            started.map_err(LifecycleError::Refused)?;
+            started.map_err(|text| LifecycleError::Refused(bounded(text)))?;
         }
     }
     Ok(Newborn {
