@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Filter;
 use super::budget::Budget;
 use super::fault::Fault;
+use super::guarded::guarded;
 use super::journal::{Note, Saying};
 use super::rules::settlement;
 use super::stage::{Hindrance, Scratch, Stage, Visit};
@@ -53,9 +54,12 @@ impl Stage {
         outcome.clear();
         let view = selection.view(batch, visit.links);
         self.filter.proc(&view, allowed, outcome)?;
-        self.rules
-            .check_decisions(outcome, selection, batch, visit.mark_mask)?;
-        self.rules.check_edits(outcome, selection, batch, rewritten)
+        // What is checked is of the guest's choosing, as what it was called with was not.
+        guarded(|| {
+            self.rules
+                .check_decisions(outcome, selection, batch, visit.mark_mask)?;
+            self.rules.check_edits(outcome, selection, batch, rewritten)
+        })
     }
 
     /// Applies what was found right.

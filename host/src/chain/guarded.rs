@@ -19,10 +19,14 @@ impl Guarded {
         call: impl FnOnce(&mut dyn Filter) -> Result<T, E>,
     ) -> Result<T, E> {
         let Self(filter) = self;
-        // After a fault it starts over: what the panic left half done is thrown away.
-        catch_unwind(AssertUnwindSafe(|| call(&mut **filter)))
-            .unwrap_or_else(|panic| Err(fault(&*panic).into()))
+        guarded(|| call(&mut **filter))
     }
+}
+
+/// Does something for one extension in which a panic of the host's own code is a fault. After
+/// that it starts over: what the panic left half done is thrown away.
+pub(super) fn guarded<T, E: From<Fault>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(fault(&*panic).into()))
 }
 
 fn fault(panic: &(dyn Any + Send)) -> Fault {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
-use super::fault::{Lifecycle, LifecycleError};
+use super::fault::{Fault, FaultKind, Lifecycle, LifecycleError};
 use super::guarded::Guarded;
 use super::journal::{Journal, Saying};
 use super::meter::Meter;
@@ -184,6 +184,12 @@ impl Stage {
         if !self.standing.is_sound() {
             if matches!(call, Lifecycle::Stop | Lifecycle::Fini) {
                 return Ok(None);
+            }
+            // Who only looks must not end a quarantine.
+            if call == Lifecycle::Info && self.standing.is_quarantined() {
+                let detail =
+                    "it failed too often and is quarantined; ipqext reset tries it at once";
+                return Err(Fault::new(FaultKind::Restart, detail).into());
             }
             self.get_another_chance()?;
         }

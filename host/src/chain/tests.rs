@@ -1538,6 +1538,13 @@ fn who_fails_too_often_is_not_asked_for_a_while() {
     evaluate(&mut chain, &mut waits);
     assert_eq!(settlements(&waits), [Settlement::Accept]);
     assert_eq!((counters.skipped.get(), counters.faults.get()), (1, 3));
+    let stage = chain.stage_mut(StageId(1)).unwrap();
+    let told = stage.lifecycle(Lifecycle::Info).unwrap_err().to_string();
+    assert!(told.contains("ipqext reset"), "{told}");
+    assert!(
+        counters.quarantined.load(Ordering::Relaxed),
+        "who only looks"
+    );
     std::thread::sleep(Duration::from_millis(250));
     let mut tried = batch([2]);
     evaluate(&mut chain, &mut tried);

@@ -122,7 +122,7 @@ impl Supervisor {
         let extension = &mut self.extensions[place];
         if extension.life != Life::Started {
             let before = extension.life;
-            extension.start_idle()?;
+            extension.start_idle(extension.terms)?;
             extension.life = Life::Started;
             if let Err(error) = self.publish(place) {
                 self.withdraw(place, before, &error);

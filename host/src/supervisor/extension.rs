@@ -117,17 +117,17 @@ impl Extension {
         }
     }
 
-    /// Calls `start` on all stages; if one of them will not, those before it are
+    /// Calls `start` on all stages, on these terms; if one of them will not, those before it are
     /// stopped again.
     ///
     /// # Errors
     /// The one that refused or failed. None is started.
-    pub(super) fn start_idle(&mut self) -> Result<(), CommandError> {
+    pub(super) fn start_idle(&mut self, terms: Terms) -> Result<(), CommandError> {
         self.check_home()?;
         for worker in 0..self.idle.len() {
             let stage = self.idle[worker].as_mut();
             let answer = stage.map_or(Ok(None), |stage| {
-                stage.set_terms(self.terms);
+                stage.set_terms(terms);
                 stage.lifecycle(Lifecycle::Start)
             });
             if let Err(error) = answer {

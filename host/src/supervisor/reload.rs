@@ -125,7 +125,7 @@ impl Supervisor {
         let terms = extension::terms(wanted, extension.needs())?;
         let starts = wanted.start && extension.life != Life::Started;
         if starts {
-            extension.start_idle()?;
+            extension.start_idle(terms)?;
         }
         Ok(Way::Kept { terms, starts })
     }
@@ -133,7 +133,7 @@ impl Supervisor {
     fn make_ready(&mut self, wanted: &Wanted) -> Result<Extension, CommandError> {
         let mut made = self.make(wanted)?;
         if wanted.start {
-            if let Err(error) = made.start_idle() {
+            if let Err(error) = made.start_idle(made.terms) {
                 finish(made);
                 return Err(error);
             }

@@ -93,12 +93,14 @@ impl Instance {
         }
     }
 
-    /// What this takes is more than a worker has: from now on it is done where spares are
-    /// made.
-    fn go_the_slow_way(&mut self) -> Recovered {
+    /// There was not the time. If there was a fair amount of it, what this takes is more than a
+    /// worker has: from now on it is done where spares are made.
+    fn put_off(&mut self, is_slow: bool) -> Recovered {
         self.bury();
-        self.is_slow = true;
-        self.spare = None;
+        if is_slow {
+            self.is_slow = true;
+            self.spare = None;
+        }
         self.want_spare();
         Recovered::NotYet
     }
@@ -113,12 +115,15 @@ impl Instance {
         let whole = self.context.limits.call_deadline;
         let left = || budget.map(|budget| budget.left());
         let is_late = |fault: &Fault| budget.is_some() && fault.kind == FaultKind::Deadline;
+        // Who had next to no time may well be quick.
+        let fair = self.context.limits.batch_deadline / 4;
+        let had_fair = left().is_none_or(|left| left >= fair);
         let Some(mut is_ready) = self.succeed(left())? else {
             return Ok(Recovered::NotYet);
         };
         if !is_ready && let Err(fault) = self.restore(left().unwrap_or(whole)) {
             if is_late(&fault) {
-                return Ok(self.go_the_slow_way());
+                return Ok(self.put_off(had_fair));
             }
             // Whatever it took up of it is thrown away with the state.
             self.state.lose(fault);
@@ -132,7 +137,7 @@ impl Instance {
             match self.answer(Lifecycle::Start, left().unwrap_or(whole)) {
                 Ok(Ok(_)) => {}
                 Ok(Err(text)) => return Err(cannot_start(LifecycleError::Refused(bounded(text)))),
-                Err(fault) if is_late(&fault) => return Ok(self.go_the_slow_way()),
+                Err(fault) if is_late(&fault) => return Ok(self.put_off(had_fair)),
                 Err(fault) => return Err(cannot_start(fault.into())),
             }
         }
