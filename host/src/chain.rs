@@ -12,6 +12,7 @@ mod bounds;
 mod budget;
 mod fault;
 mod guarded;
+mod hand_over;
 mod journal;
 mod limits;
 mod meter;
@@ -20,6 +21,7 @@ mod policy;
 mod replay;
 mod report;
 mod rules;
+mod saved;
 mod selection;
 mod share;
 mod stage;
@@ -29,10 +31,12 @@ mod terms;
 pub use bounds::OutOfBounds;
 pub use budget::{Budget, TICK, cpu_time};
 pub use fault::{Fault, FaultKind, Frame, Lifecycle, LifecycleError};
+pub use hand_over::Refusal;
 pub use journal::{Journal, Note, Saying};
 pub use limits::{Limits, LimitsChange, Share};
 pub use policy::{Policy, PolicyChange, Quarantine, QuarantineChange};
 pub use report::{Culprit, FaultReport};
+pub use saved::Saved;
 pub use share::CpuUse;
 pub use stage::{Reporter, Stage};
 pub use terms::Terms;
@@ -78,6 +82,37 @@ pub trait Filter: Send {
     /// The extension refused, or failed; after a failure it has to
     /// [`recover`](Self::recover).
     fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError>;
+
+    /// Its state, saved with so much CPU time; what it saved last, if it does not run now.
+    /// `None` if it has none that can be carried over.
+    ///
+    /// # Errors
+    /// It refused, or failed; after a failure it has to [`recover`](Self::recover).
+    fn save(&mut self, _allowed: Duration) -> Result<Option<Arc<Saved>>, LifecycleError> {
+        Ok(None)
+    }
+
+    /// What it saved last, or took up if it saved nothing since.
+    fn last_saved(&self) -> Option<Arc<Saved>> {
+        None
+    }
+
+    /// Once it is initialised: takes up a state, if there is one, and starts, if it is to,
+    /// with so much CPU time.
+    ///
+    /// # Errors
+    /// It refused, or failed; it must not be used any more.
+    fn take_over(
+        &mut self,
+        _saved: Option<Arc<Saved>>,
+        starts: bool,
+        _allowed: Duration,
+    ) -> Result<(), LifecycleError> {
+        if starts {
+            self.lifecycle(Lifecycle::Start)?;
+        }
+        Ok(())
+    }
 
     /// Holds it to other limits from now on.
     fn set_limits(&mut self, _limits: &Limits) {}

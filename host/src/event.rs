@@ -438,6 +438,12 @@ pub enum CommandError {
          see ipqext list"
     )]
     WorkerSilent(u32),
+    /// Not all workers were ready for a change that they make together or not at all.
+    #[error(
+        "the workers were not all ready for it within a fifth of a second; nothing has changed, \
+         try again"
+    )]
+    WorkersApart,
     /// A queue cannot be set up for what the extension needs.
     #[error("the queue of worker {worker} cannot be set up for it: {source}: {}", source.source)]
     QueueRefused {

@@ -166,10 +166,7 @@ impl Supervisor {
     /// The system gives no thread.
     pub fn employ(&mut self, sources: Vec<Box<dyn PacketSource>>) -> std::io::Result<()> {
         for (number, source) in (0..).zip(sources) {
-            let first = Generation {
-                number: self.generation,
-                places: places(&mut self.extensions, number),
-            };
+            let first = Generation::new(self.generation, places(&mut self.extensions, number));
             self.crew
                 .employ(number, source, first, self.links.clone())?;
         }
@@ -319,12 +316,11 @@ impl Supervisor {
         }
         let extensions = &mut self.extensions;
         let generation = self.generation;
-        let (retired, result) = self.crew.publish(|worker| Generation {
-            number: generation,
-            places: places(extensions, worker),
-        });
-        self.take_home(retired);
-        result
+        let published = self
+            .crew
+            .publish(|worker| Generation::new(generation, places(extensions, worker)));
+        self.take_home(published.retired);
+        published.result
     }
 
     /// Keeps the stages that workers gave back.

@@ -15,16 +15,20 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use crate::chain::{Lifecycle, LifecycleError, Place, Stage, StageId};
+use crate::chain::{Lifecycle, LifecycleError, Place, Refusal, Stage, StageId};
 use crate::packet::{Batch, Links, Settlement};
 use crate::source::{Losses, PacketSource, Received, SourceError};
 use crate::trace::Tap;
 
+mod accord;
 mod desk;
 mod ladder;
+mod recent;
 
+pub use accord::Accord;
 pub use desk::Desk;
 use ladder::Ladder;
+pub use recent::{RECENT_MAX, Seen};
 
 /// How long a worker that is told to end goes on deciding packets that already
 /// wait in its queue; as long again it accepts them undecided.
@@ -36,6 +40,28 @@ pub struct Generation {
     pub number: u64,
     /// The started extensions, in order.
     pub places: Vec<Place>,
+    /// What all workers agree on, where they change together or not at all.
+    pub accord: Option<Arc<Accord>>,
+}
+
+impl Generation {
+    /// One to which each worker changes as soon as it can.
+    pub fn new(number: u64, places: Vec<Place>) -> Self {
+        Self {
+            number,
+            places,
+            accord: None,
+        }
+    }
+
+    /// One to which all workers change together, or none does.
+    #[must_use]
+    pub fn together(self, accord: Arc<Accord>) -> Self {
+        Self {
+            accord: Some(accord),
+            ..self
+        }
+    }
 }
 
 /// A worker's answer to a new generation.
@@ -44,9 +70,21 @@ pub struct Adopted {
     pub number: u64,
     /// The stages that it no longer has; if it was refused, those that came with it.
     pub retired: Vec<Stage>,
-    /// Why the worker goes on with the generation before: its source cannot be set
-    /// up for what the new one needs.
-    pub refused: Option<SourceError>,
+    /// Why the worker goes on with the generation before.
+    pub refused: Option<NotAdopted>,
+    /// For how long packets waited for it.
+    pub pause: Duration,
+}
+
+/// Why a worker goes on with the generation before.
+#[derive(Debug)]
+pub enum NotAdopted {
+    /// Its source cannot be set up for what the new one needs.
+    Source(SourceError),
+    /// An extension does not hand over, or does not take over.
+    HandOver(Refusal),
+    /// Another worker did not change to it, or not in time.
+    Others,
 }
 
 /// An answer to a lifecycle call; `None` if the extension is not in the chain.
@@ -60,6 +98,8 @@ pub enum Order {
     Call(StageId, Lifecycle, Sender<LifecycleAnswer>),
     /// The network devices have changed.
     Links(Arc<Links>),
+    /// Tell of the last packets that came.
+    Recent(Sender<Vec<Seen>>),
     /// Tell a client of packets, and answer once that holds for the next one.
     Trace(Tap, Sender<()>),
     /// Settle what waits, and end.
@@ -196,7 +236,7 @@ impl Worker {
                 self.desk.tell(&mut self.source, &self.batch);
             }
             evaluated.map_err(|panic| WorkerError::Panic(panic_text(&*panic)))?;
-            self.desk.rest();
+            self.desk.rest(&self.batch);
             self.desk
                 .watch_load(&mut self.ladder, &*self.source, &self.batch);
         }

@@ -160,7 +160,7 @@ fn a_panic_of_the_host_leaves_no_packet_unsettled() {
     };
     let some = |id| if id < 3 { Verdict::Drop } else { Verdict::Pass };
     let places = vec![place(1, marks, some)];
-    let generation = Generation { number: 1, places };
+    let generation = Generation::new(1, places);
     mailbox.send(Order::Adopt(generation, channel().0)).unwrap();
     queue.push((1..=3).map(|id| packet(id, Vec::new())));
     let desk = Desk::new(orders, Arc::default(), Arc::default(), u32::MAX);
@@ -250,7 +250,7 @@ fn a_packet_that_was_dropped_is_not_let_go_where_verdicts_failed_once() {
     let (source, tells) = Unsteady::new(inner, Failure::Error);
     let (mailbox, orders) = channel();
     let places = vec![place(1, drops(), |_| Verdict::Drop)];
-    let generation = Generation { number: 1, places };
+    let generation = Generation::new(1, places);
     mailbox.send(Order::Adopt(generation, channel().0)).unwrap();
     queue.push([packet(1, Vec::new())]);
     let desk = Desk::new(orders, Arc::default(), Arc::default(), u32::MAX);
@@ -281,10 +281,7 @@ fn after_a_panic_who_cannot_start_over_is_quarantined() {
         ..known(1)
     };
     let others = place(2, drops(), |_| Verdict::Drop);
-    let generation = Generation {
-        number: 1,
-        places: vec![stubborn, others],
-    };
+    let generation = Generation::new(1, vec![stubborn, others]);
     let (reply, _answer) = channel();
     mailbox.send(Order::Adopt(generation, reply)).unwrap();
     queue.push([packet(1, Vec::new())]);
@@ -452,7 +449,7 @@ impl Bench {
 
     fn adopt(&self, number: u64, places: Vec<Place>) -> Adopted {
         let (reply, answer) = channel();
-        self.order(Order::Adopt(Generation { number, places }, reply));
+        self.order(Order::Adopt(Generation::new(number, places), reply));
         wait(&answer)
     }
 

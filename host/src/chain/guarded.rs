@@ -2,11 +2,12 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::{Fault, FaultKind, Lifecycle, LifecycleError};
 use super::limits::Limits;
-use super::{Filter, Recovered, View};
+use super::{Filter, Recovered, Saved, View};
 use crate::packet::Outcome;
 
 /// A filter whose panics are faults. They are bugs of the host: a sandboxed extension's own
@@ -53,6 +54,23 @@ impl Filter for Guarded {
 
     fn lifecycle(&mut self, call: Lifecycle) -> Result<Option<String>, LifecycleError> {
         self.call(|filter| filter.lifecycle(call))
+    }
+
+    fn save(&mut self, allowed: Duration) -> Result<Option<Arc<Saved>>, LifecycleError> {
+        self.call(|filter| filter.save(allowed))
+    }
+
+    fn last_saved(&self) -> Option<Arc<Saved>> {
+        self.0.last_saved()
+    }
+
+    fn take_over(
+        &mut self,
+        saved: Option<Arc<Saved>>,
+        starts: bool,
+        allowed: Duration,
+    ) -> Result<(), LifecycleError> {
+        self.call(|filter| filter.take_over(saved, starts, allowed))
     }
 
     fn set_limits(&mut self, limits: &Limits) {

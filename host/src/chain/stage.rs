@@ -37,13 +37,18 @@ pub type Reporter = dyn Fn(FaultReport) + Send;
 pub struct Stage {
     /// Which extension it is.
     pub id: StageId,
+    /// Which version of that extension it is, counted up by whoever makes them: with the
+    /// same number it is the same code with the same parameters.
+    pub edition: u64,
+    /// Whether it takes over the state of the one whose place it takes.
+    pub(super) takes_over: bool,
     /// Its name, for the log.
     pub name: Arc<str>,
     pub(super) terms: Terms,
     pub(super) rules: Rules,
     pub(super) filter: Guarded,
     /// Whether it is to be started when it recovers.
-    started: bool,
+    pub(super) started: bool,
     standing: Standing,
     /// The most packets that it is given in one call.
     pub(super) batch_max: usize,
@@ -116,6 +121,8 @@ impl Stage {
     ) -> Self {
         Self {
             id,
+            edition: 0,
+            takes_over: false,
             name,
             terms: Terms::of(needs),
             rules: Rules {

@@ -79,6 +79,7 @@ fn classify(error: &CommandError) -> (i32, &'static str) {
         CommandError::WorkerSilent(_) => (-32009, "worker-silent"),
         CommandError::ShuttingDown => (-32010, "shutting-down"),
         CommandError::Invalid { source, .. } => (-32011, invalid(source)),
+        CommandError::WorkersApart => (-32021, "workers-apart"),
         CommandError::QueueRefused { .. } => (-32012, "queue-refused"),
         CommandError::NoPosition { .. } => (-32013, "no-position"),
         CommandError::NotDeclared { .. } => (-32014, "not-declared"),

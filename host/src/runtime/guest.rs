@@ -14,7 +14,7 @@ use super::engine::Runtime;
 use super::guest_log::SharedLog;
 use super::host_api::{self, HostState};
 use super::state::State;
-use crate::chain::{Fault, FaultKind, Frame, Limits};
+use crate::chain::{Fault, FaultKind, Frame, Limits, Saved};
 use crate::packet::{Links, Outcome};
 
 /// How wasmtime begins to say that a call copies more than it may. It has no public type.
@@ -144,17 +144,17 @@ impl Guest {
         self.call(deadline, |_, store| state.save(store))
     }
 
-    /// Hands over, after `init` and before `start`, what another instance of that
-    /// version saved, with so much CPU time.
+    /// Hands over, after `init` and before `start`, what other instances saved, with so
+    /// much CPU time.
     pub(super) fn restore(
         &mut self,
         deadline: Duration,
-        version: &str,
-        parts: &[Vec<u8>],
+        saved: &Saved,
     ) -> Result<Answer<()>, Fault> {
         let Some(state) = self.state else {
             return Ok(Err(NO_STATE.to_owned()));
         };
+        let Saved { version, parts } = saved;
         self.call(deadline, |_, store| state.restore(store, version, parts))
     }
 }

@@ -12,7 +12,8 @@ use super::guest::Guest;
 use super::guest_log::SharedLog;
 use super::nursery::Born;
 use crate::chain::{
-    Budget, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, Recovered, View, cpu_time,
+    Budget, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, Recovered, Saved, View,
+    cpu_time,
 };
 use crate::packet::{Links, Outcome};
 use crate::telemetry::LogLevel;
@@ -65,7 +66,7 @@ pub struct Instance {
 
 /// What a guest saved.
 struct State {
-    saved: Option<Arc<Vec<u8>>>,
+    saved: Option<Arc<Saved>>,
     /// When it was asked last.
     asked: Instant,
     /// Whether it was called since.
@@ -139,6 +140,14 @@ impl Instance {
                 Lifecycle::Info => return Ok(Ok(guest.call_info(store)?)),
             };
             Ok(done.map(|()| None))
+        })
+    }
+
+    /// What was saved just now.
+    fn saved(&self, bytes: Vec<u8>) -> Arc<Saved> {
+        Arc::new(Saved {
+            version: self.compiled.description.version.clone(),
+            parts: vec![bytes],
         })
     }
 
@@ -260,6 +269,43 @@ impl Filter for Instance {
         Ok(text.map(bounded))
     }
 
+    fn save(&mut self, allowed: Duration) -> Result<Option<Arc<Saved>>, LifecycleError> {
+        let guest = self.guest.as_mut().filter(|guest| guest.has_state());
+        if let Some(guest) = guest {
+            let saved = guest.save(allowed)?;
+            let bytes = saved.map_err(|text| LifecycleError::Refused(bounded(text)))?;
+            self.state.asked = Instant::now();
+            self.state.is_old = false;
+            self.state.saved = Some(self.saved(bytes));
+        }
+        Ok(self.last_saved())
+    }
+
+    fn last_saved(&self) -> Option<Arc<Saved>> {
+        self.state.saved.clone()
+    }
+
+    fn take_over(
+        &mut self,
+        saved: Option<Arc<Saved>>,
+        starts: bool,
+        allowed: Duration,
+    ) -> Result<(), LifecycleError> {
+        let budget = Budget::new(allowed);
+        if let Some(saved) = saved {
+            let restored = self.guest()?.restore(budget.left(), &saved)?;
+            restored.map_err(|text| LifecycleError::Refused(bounded(text)))?;
+            self.state.saved = Some(saved);
+        }
+        if starts {
+            let answer = self.answer(Lifecycle::Start, budget.left())?;
+            answer.map_err(|text| LifecycleError::Refused(bounded(text)))?;
+            self.started = true;
+            self.want_spare();
+        }
+        Ok(())
+    }
+
     fn set_limits(&mut self, limits: &Limits) {
         self.log.set_lines(limits.log_lines);
         let context = Arc::make_mut(&mut self.context);
@@ -283,7 +329,7 @@ impl Filter for Instance {
         let limits = &self.context.limits;
         let saved = guest.save(limits.worker_call_deadline)?;
         match saved {
-            Ok(bytes) => self.state.saved = Some(Arc::new(bytes)),
+            Ok(bytes) => self.state.saved = Some(self.saved(bytes)),
             // It keeps what it saved before.
             Err(text) => self.log.refuses_to_save(&bounded(text)),
         }

@@ -15,7 +15,7 @@ use super::core_dumps::CoreDumps;
 use super::guest::Guest;
 use super::guest_log::SharedLog;
 use super::instance::{Context, bounded, initialised, restore};
-use crate::chain::{Fault, LifecycleError, cpu_time};
+use crate::chain::{Fault, LifecycleError, Saved, cpu_time};
 use crate::packet::Links;
 
 /// So many dead instances may wait for their burial: each holds its memory. Others are
@@ -46,7 +46,7 @@ pub(super) struct Birth {
 /// How an instance is to be made ready, whose extension takes longer than a worker has.
 pub(super) struct Ready {
     /// The state that it is to take up.
-    pub(super) state: Option<Arc<Vec<u8>>>,
+    pub(super) state: Option<Arc<Saved>>,
     /// Whether it is to be started.
     pub(super) starts: bool,
 }
@@ -136,7 +136,7 @@ fn bear(birth: &Birth) -> Born {
     let mut lost = None;
     if let Some(Ready { state, starts }) = ready {
         if let Some(saved) = state
-            && let Err(fault) = restore(&mut guest, compiled, saved, deadline)
+            && let Err(fault) = restore(&mut guest, saved, deadline)
         {
             lost = Some(fault);
             guest = make()?;

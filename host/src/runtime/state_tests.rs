@@ -12,7 +12,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 use super::*;
-use crate::chain::{Fault, FaultKind};
+use crate::chain::{Fault, FaultKind, Saved};
 use crate::packet::{self, Links, Outcome};
 use crate::runtime::bindings::Context;
 use crate::runtime::crossing::{Batch, Packet};
@@ -23,6 +23,13 @@ use crate::telemetry::LogLevel;
 
 /// The CPU time of a call that is to return.
 const ENOUGH: Duration = Duration::from_millis(500);
+
+fn state(version: &str, parts: Vec<Vec<u8>>) -> Saved {
+    Saved {
+        version: version.to_owned(),
+        parts,
+    }
+}
 
 #[test]
 fn what_one_instance_saved_the_next_takes_up() {
@@ -35,15 +42,19 @@ fn what_one_instance_saved_the_next_takes_up() {
 
     let mut next = initialised("keeps", "", &Limits::default());
     let parts = [saved.clone(), saved];
-    next.restore(ENOUGH, "7.8.9", &parts).unwrap().unwrap();
+    next.restore(ENOUGH, &state("7.8.9", parts.to_vec()))
+        .unwrap()
+        .unwrap();
     proc(&mut next, &[b"four"]).unwrap();
     let told = info(&mut next);
     assert_eq!(told, "count=5 restored_from=2x7.8.9");
 
     let mut alone = initialised("keeps", "", &Limits::default());
-    alone.restore(ENOUGH, "", &[]).unwrap().unwrap();
+    alone.restore(ENOUGH, &state("", vec![])).unwrap().unwrap();
     assert_eq!(info(&mut alone), "count=0 restored_from=0x");
-    let refused = alone.restore(ENOUGH, "", &[vec![1, 2, 3]]).unwrap();
+    let refused = alone
+        .restore(ENOUGH, &state("", vec![vec![1, 2, 3]]))
+        .unwrap();
     assert_eq!(refused.unwrap_err(), "a count has eight bytes");
 }
 
@@ -59,7 +70,9 @@ fn a_fault_leaves_what_was_saved_before_it() {
         "{fault}"
     );
     let mut next = initialised("keeps", "", &Limits::default());
-    next.restore(ENOUGH, "1", &[saved]).unwrap().unwrap();
+    next.restore(ENOUGH, &state("1", vec![saved]))
+        .unwrap()
+        .unwrap();
     assert_eq!(info(&mut next), "count=1 restored_from=1x1");
 }
 
@@ -67,7 +80,7 @@ fn a_fault_leaves_what_was_saved_before_it() {
 fn who_refuses_to_restore_is_heard() {
     let mut guest = initialised("refuses_restore", "", &Limits::default());
     let saved = guest.save(ENOUGH).unwrap().unwrap();
-    let refused = guest.restore(ENOUGH, "1", &[saved]).unwrap();
+    let refused = guest.restore(ENOUGH, &state("1", vec![saved])).unwrap();
     assert_eq!(refused.unwrap_err(), "this extension refuses what it saved");
 }
 
@@ -119,7 +132,7 @@ fn save_and_restore_have_a_deadline() {
     let allowed = Duration::from_millis(5);
     let calls: [fn(&mut Guest, Duration) -> Fault; 2] = [
         |guest, allowed| guest.save(allowed).unwrap_err(),
-        |guest, allowed| guest.restore(allowed, "1", &[]).unwrap_err(),
+        |guest, allowed| guest.restore(allowed, &state("1", vec![])).unwrap_err(),
     ];
     for (call, name) in calls.into_iter().zip(["save", "restore"]) {
         let mut guest = initialised("stateful", "loops", &Limits::default());
@@ -141,7 +154,10 @@ fn who_exports_no_state_is_known_and_asked_nothing() {
     assert!(!guest.has_state());
     for text in [
         guest.save(ENOUGH).unwrap().unwrap_err(),
-        guest.restore(ENOUGH, "1", &[]).unwrap().unwrap_err(),
+        guest
+            .restore(ENOUGH, &state("1", vec![]))
+            .unwrap()
+            .unwrap_err(),
     ] {
         assert!(text.contains("exports no ipqext:packet/state"), "{text}");
     }
@@ -163,7 +179,7 @@ fn a_component_keeps_its_state_as_a_module_does() {
     let mut guest = guest(&compiled, "", &Limits::default());
     assert!(guest.has_state());
     guest
-        .restore(ENOUGH, "1", &[9_u64.to_le_bytes().to_vec()])
+        .restore(ENOUGH, &state("1", vec![9_u64.to_le_bytes().to_vec()]))
         .unwrap()
         .unwrap();
     assert_eq!(guest.save(ENOUGH).unwrap().unwrap(), 9_u64.to_le_bytes());

@@ -9,15 +9,25 @@ use ipqext_filter::PacketFilter;
 
 use super::Opener;
 use super::member::{Member, ResumeError, Setting};
-use crate::chain::{Lifecycle, LifecycleError, Stage, StageId};
+use crate::chain::{Lifecycle, LifecycleError, Refusal, Stage, StageId};
 use crate::event::{CommandError, Demanded, QueueReport};
 use crate::packet::Links;
 use crate::source::PacketSource;
 use crate::trace::Listener;
-use crate::worker::{Adopted, Generation, Order, WorkerError};
+use crate::worker::{Adopted, Generation, NotAdopted, Order, Seen, WorkerError};
 
 /// How often it is looked whether a worker that owes an answer is still there.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// What became of a generation.
+pub(super) struct Published {
+    /// The stages that workers no longer have; if it was refused, those that came with it.
+    pub(super) retired: Retired,
+    /// The first failure, if there was one.
+    pub(super) result: Result<(), CommandError>,
+    /// For how long packets of one worker waited for it, at most.
+    pub(super) pause: Duration,
+}
 
 /// All workers.
 pub(super) struct Crew {
@@ -113,14 +123,13 @@ impl Crew {
     }
 
     /// Sends each worker its build of a generation, and waits until all adopted.
-    /// Gives the stages that they no longer have, and the first failure: a worker
-    /// refused, or did not answer in time and adopts when it gets round to it.
-    pub(super) fn publish(
-        &mut self,
-        mut build: impl FnMut(u32) -> Generation,
-    ) -> (Retired, Result<(), CommandError>) {
+    /// A worker that refused has failed, or one that did not answer in time: that one
+    /// adopts when it gets round to it.
+    pub(super) fn publish(&mut self, mut build: impl FnMut(u32) -> Generation) -> Published {
         let mut sent = Vec::with_capacity(self.members.len());
         let mut result = Ok(());
+        let mut is_apart = false;
+        let mut pause = Duration::ZERO;
         for member in &mut self.members {
             let (reply, answer) = channel::<Adopted>();
             let ordered = member.order(Order::Adopt(build(member.number), reply));
@@ -132,9 +141,20 @@ impl Crew {
         for (worker, answer) in sent {
             match self.answer(worker, &answer, until) {
                 Ok(mut adopted) => {
-                    if let Some(source) = adopted.refused.take() {
-                        result = result.and(Err(CommandError::QueueRefused { worker, source }));
-                    }
+                    pause = pause.max(adopted.pause);
+                    result = result.and(match adopted.refused.take() {
+                        None => Ok(()),
+                        Some(NotAdopted::Source(source)) => {
+                            Err(CommandError::QueueRefused { worker, source })
+                        }
+                        Some(NotAdopted::HandOver(Refusal { name, call, error })) => {
+                            Err(CommandError::lifecycle(&name, call, error))
+                        }
+                        Some(NotAdopted::Others) => {
+                            is_apart = true;
+                            Ok(())
+                        }
+                    });
                     retired.extend(of(worker, adopted));
                 }
                 Err(silent) => {
@@ -143,7 +163,31 @@ impl Crew {
                 }
             }
         }
-        (retired, result)
+        if is_apart {
+            result = result.and(Err(CommandError::WorkersApart));
+        }
+        Published {
+            retired,
+            result,
+            pause,
+        }
+    }
+
+    /// The last packets that came, of all workers that say.
+    pub(super) fn recent(&mut self) -> Vec<Seen> {
+        let mut sent = Vec::with_capacity(self.members.len());
+        for member in &mut self.members {
+            let (reply, answer) = channel();
+            if member.order(Order::Recent(reply)).is_ok() {
+                sent.push((member.number, answer));
+            }
+        }
+        let until = self.until();
+        let answers = sent.into_iter().filter_map(|(worker, answer)| {
+            // Who does not say has other troubles, which are told elsewhere.
+            self.answer(worker, &answer, until).ok()
+        });
+        answers.flatten().collect()
     }
 
     /// The stages of generations that were adopted too late for `publish`.

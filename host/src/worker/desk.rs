@@ -2,11 +2,13 @@
 //! its source, so that orders are followed also while nobody serves the queue.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::time::Instant;
 
 use super::ladder::Ladder;
-use super::{Adopted, Generation, Order};
-use crate::chain::{Chain, Stage};
+use super::recent::Recent;
+use super::{Accord, Adopted, Generation, NotAdopted, Order};
+use crate::chain::{Chain, Place, Stage};
 use crate::packet::{Batch, Links, MarkRules, Needs, PACKET_BYTES_MAX};
 use crate::source::PacketSource;
 use crate::telemetry::WorkerCounters;
@@ -19,7 +21,26 @@ pub struct Desk {
     links: Arc<Links>,
     counters: Arc<WorkerCounters>,
     taps: Vec<Tap>,
+    recent: Recent,
+    /// A generation that it is ready for, as others may not be.
+    pending: Option<Pending>,
     is_draining: bool,
+}
+
+/// A generation that a worker is ready to change to.
+struct Pending {
+    generation: Generation,
+    accord: Arc<Accord>,
+    reply: Sender<Adopted>,
+    ready: Ready,
+}
+
+/// What was done for a generation already.
+struct Ready {
+    began: Instant,
+    /// What the source was set up for before, and is set up for now.
+    before: Needs,
+    wide: Needs,
 }
 
 impl Desk {
@@ -36,6 +57,8 @@ impl Desk {
             links,
             counters,
             taps: Vec::new(),
+            recent: Recent::new(),
+            pending: None,
             is_draining: false,
         }
     }
@@ -54,8 +77,10 @@ impl Desk {
         self.chain.evaluate(batch, &self.links);
     }
 
-    /// Between two batches: extensions may do what is due.
-    pub(super) fn rest(&mut self) {
+    /// Between two batches: extensions may do what is due. `batch` is the one that was
+    /// settled.
+    pub(super) fn rest(&mut self, batch: &Batch) {
+        self.recent.keep(batch);
         self.chain.rest();
     }
 
@@ -81,12 +106,25 @@ impl Desk {
     }
 
     /// Follows all orders in the mailbox, with a source if there is one now.
+    ///
+    /// Where nobody serves the queue, nobody waits here for other workers: what they agree
+    /// on is done with the next look.
     pub fn obey(&mut self, mut source: Option<&mut Box<dyn PacketSource>>) {
         loop {
+            if let Some(pending) = self.pending.take() {
+                if source.is_none() && !pending.accord.is_settled(pending.ready.began) {
+                    self.pending = Some(pending);
+                    return;
+                }
+                self.conclude(pending, source.as_deref_mut());
+            }
             match self.mailbox.try_recv() {
                 Ok(Order::Adopt(generation, reply)) => {
+                    self.adopt(generation, reply, source.as_deref_mut());
+                }
+                Ok(Order::Recent(reply)) => {
                     // Whoever asked may have given up waiting.
-                    let _ = reply.send(self.adopt(generation, source.as_deref_mut()));
+                    let _ = reply.send(self.recent.all());
                 }
                 Ok(Order::Call(id, call, reply)) => {
                     let stage = self.chain.stage_mut(id);
@@ -112,43 +150,104 @@ impl Desk {
         }
     }
 
-    /// Widens the source, takes the new chain, then narrows the source: no stage
-    /// is called with less than it needs.
+    /// Gets ready for a new chain, and takes it: at once, or when all workers are ready.
     fn adopt(
         &mut self,
-        generation: Generation,
+        mut generation: Generation,
+        reply: Sender<Adopted>,
+        source: Option<&mut Box<dyn PacketSource>>,
+    ) {
+        let began = Instant::now();
+        let ready = match self.get_ready(&mut generation.places, source, began) {
+            Ok(ready) => ready,
+            Err(why) => {
+                if let Some(accord) = &generation.accord {
+                    accord.refuse();
+                }
+                let refused = refused(generation, why, began);
+                // Whoever asked may have given up waiting.
+                let _ = reply.send(refused);
+                return;
+            }
+        };
+        let accord = generation.accord.clone().unwrap_or_default();
+        accord.agree();
+        self.pending = Some(Pending {
+            generation,
+            accord,
+            reply,
+            ready,
+        });
+    }
+
+    /// Widens the source, and has those that take over do so: no stage is called with less
+    /// than it needs.
+    fn get_ready(
+        &mut self,
+        places: &mut [Place],
         mut source: Option<&mut Box<dyn PacketSource>>,
-    ) -> Adopted {
-        let Generation { number, places } = generation;
+        began: Instant,
+    ) -> Result<Ready, NotAdopted> {
         let before = self.needs();
         let incoming = places.iter().filter_map(|place| place.incoming.as_ref());
         let wide = incoming.fold(before, |needs, stage| needs.union(stage.needs()));
+        let ready = Ready {
+            began,
+            before,
+            wide,
+        };
         if wide != before
             && let Some(source) = source.as_deref_mut()
-            && let Err(error) = source.configure(wide)
         {
-            return Adopted {
-                number,
-                retired: places
-                    .into_iter()
-                    .filter_map(|place| place.incoming)
-                    .collect(),
-                refused: Some(error),
-            };
+            source.configure(wide).map_err(NotAdopted::Source)?;
         }
-        let retired = self.chain.rearrange(places);
-        let after = self.needs();
+        if let Err(refusal) = self.chain.hand_over(places) {
+            self.narrow(wide, before, source);
+            return Err(NotAdopted::HandOver(refusal));
+        }
+        Ok(ready)
+    }
+
+    /// Waits until all workers are ready, and takes the new chain if they are.
+    fn conclude(&mut self, pending: Pending, source: Option<&mut Box<dyn PacketSource>>) {
+        let Pending {
+            generation,
+            accord,
+            reply,
+            ready:
+                Ready {
+                    began,
+                    before,
+                    wide,
+                },
+        } = pending;
+        let adopted = if accord.wait(began) {
+            let retired = self.chain.rearrange(generation.places);
+            Adopted {
+                number: generation.number,
+                retired,
+                refused: None,
+                pause: began.elapsed(),
+            }
+        } else {
+            refused(generation, NotAdopted::Others, began)
+        };
+        let after = match adopted.refused {
+            None => self.needs(),
+            Some(_) => before,
+        };
+        self.narrow(wide, after, source);
+        // Whoever asked may have given up waiting.
+        let _ = reply.send(adopted);
+    }
+
+    fn narrow(&self, wide: Needs, after: Needs, source: Option<&mut Box<dyn PacketSource>>) {
         if after != wide
             && let Some(source) = source
             && let Err(error) = source.configure(after)
         {
             // More than is needed serves as well.
             tracing::warn!(error = %error.source, "the queue hands over more than is needed");
-        }
-        Adopted {
-            number,
-            retired,
-            refused: None,
         }
     }
 
@@ -191,5 +290,16 @@ impl Desk {
             self.chain.keep_journal(!self.taps.is_empty());
             self.suit_watchers(Some(source));
         }
+    }
+}
+
+/// The answer of who goes on with the generation before.
+fn refused(generation: Generation, why: NotAdopted, began: Instant) -> Adopted {
+    let places = generation.places.into_iter();
+    Adopted {
+        number: generation.number,
+        retired: places.filter_map(|place| place.incoming).collect(),
+        refused: Some(why),
+        pause: began.elapsed(),
     }
 }

@@ -30,7 +30,7 @@ impl Stage {
     }
 
     /// What may be used for a call, if packets wait for it.
-    pub(super) fn call_budget(&self) -> Option<Budget> {
+    pub(in crate::chain) fn call_budget(&self) -> Option<Budget> {
         self.started
             .then(|| Budget::new(self.terms.limits.worker_call_deadline))
     }

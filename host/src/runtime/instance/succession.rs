@@ -5,8 +5,9 @@ use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 use super::{Instance, bounded, initialised};
-use crate::chain::{Budget, Fault, FaultKind, Lifecycle, LifecycleError, Recovered, cpu_time};
-use crate::runtime::compiled::Compiled;
+use crate::chain::{
+    Budget, Fault, FaultKind, Lifecycle, LifecycleError, Recovered, Saved, cpu_time,
+};
 use crate::runtime::guest::Guest;
 use crate::runtime::nursery::{Birth, Born, Ready};
 
@@ -88,7 +89,7 @@ impl Instance {
     /// Gives the new guest the state that was saved.
     fn restore(&mut self, deadline: Duration) -> Result<(), Fault> {
         match (&self.state.saved, &mut self.guest) {
-            (Some(saved), Some(guest)) => restore(guest, &self.compiled, saved, deadline),
+            (Some(saved), Some(guest)) => restore(guest, saved, deadline),
             _ => Ok(()),
         }
     }
@@ -149,6 +150,7 @@ impl Instance {
         Ok(lost.map_or(Recovered::Whole, Recovered::Anew))
     }
 }
+
 fn cannot_start(error: LifecycleError) -> Fault {
     match error {
         LifecycleError::Refused(text) => Fault::new(
@@ -169,12 +171,10 @@ fn cannot_start(error: LifecycleError) -> Fault {
 /// It failed, or does not take it up; it must not be used any more.
 pub(in crate::runtime) fn restore(
     guest: &mut Guest,
-    compiled: &Compiled,
-    saved: &Vec<u8>,
+    saved: &Saved,
     deadline: Duration,
 ) -> Result<(), Fault> {
-    let version = &compiled.description.version;
-    let restored = guest.restore(deadline, version, std::slice::from_ref(saved))?;
+    let restored = guest.restore(deadline, saved)?;
     restored.map_err(|text| {
         let text = bounded(text);
         let detail = format!("it does not take up the state that it saved: {text}");

@@ -123,11 +123,7 @@ fn failing(setting: &Setting) -> Member {
 
 fn employed(setting: &Setting, source: Box<dyn PacketSource>) -> Member {
     let (adopted, _) = channel();
-    let first = Generation {
-        number: 0,
-        places: Vec::new(),
-    };
-    let first = Order::Adopt(first, adopted);
+    let first = Order::Adopt(Generation::new(0, Vec::new()), adopted);
     Member::employ(0, source, first, setting, Arc::default()).unwrap()
 }
 
