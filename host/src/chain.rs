@@ -34,7 +34,7 @@ pub use fault::{Fault, FaultKind, Frame, Lifecycle, LifecycleError};
 pub use hand_over::Refusal;
 pub use journal::{Journal, Note, Saying};
 pub use limits::{Limits, LimitsChange, Share};
-pub use policy::{Policy, PolicyChange, Quarantine, QuarantineChange};
+pub use policy::{Policy, PolicyChange, Quarantine, QuarantineChange, Rollback};
 pub use report::{Culprit, FaultReport};
 pub use saved::Saved;
 pub use share::CpuUse;

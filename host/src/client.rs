@@ -25,6 +25,7 @@ mod pcapng;
 mod render;
 mod said;
 mod summary;
+mod swap;
 mod terms;
 mod trace;
 
@@ -167,6 +168,14 @@ enum Subcommands {
         #[command(flatten)]
         limits: Box<terms::LimitOptions>,
     },
+    /// Have another version take an extension's place, with its state and without losing a
+    /// packet: its file in the ext-dir, or another one.
+    Swap(swap::SwapOptions),
+    /// Give an extension other parameters, with its state and without losing a packet.
+    Set(swap::SetOptions),
+    /// Go back to the version of an extension before the last swap or set, and to the state
+    /// that it had.
+    Rollback(swap::RollbackOptions),
     /// Set which log lines of an extension the daemon writes.
     Log {
         /// Its name.
@@ -373,6 +382,9 @@ fn request(command: Subcommands) -> Result<Command, ClientError> {
             name,
             limits: limits.change(),
         }),
+        Subcommands::Swap(options) => options.request()?,
+        Subcommands::Set(options) => options.request()?,
+        Subcommands::Rollback(options) => options.request(),
         Subcommands::Log { name, level } => Command::Log(SetLog { name, level }),
         Subcommands::Explain(explain) => explain::request(explain)?,
         Subcommands::Reload => Command::Reload,

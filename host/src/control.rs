@@ -23,6 +23,7 @@ mod connection;
 mod faults;
 mod request;
 mod response;
+mod swapped;
 mod terms;
 mod traced;
 

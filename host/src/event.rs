@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipqext_filter::PacketFilter;
 use tokio::sync::{mpsc, oneshot};
@@ -17,9 +17,11 @@ use crate::telemetry::Verbosity;
 use crate::trace::{Listener, Record};
 
 mod fault;
+mod swap;
 mod wanted;
 
 pub use fault::{FailedPacket, FaultRecord};
+pub use swap::{Carried, Rejected, Swap, Swapped, Took, TriedOn, VersionReport};
 pub use wanted::{Done, Reloaded, Wanted};
 
 /// Where events are sent. Never blocks; a control client has at most one command
@@ -33,16 +35,24 @@ pub type Answer = oneshot::Sender<Result<Reply, CommandError>>;
 pub enum Event {
     /// An operator's command, and where its answer goes.
     Command(Box<Command>, Answer),
-    /// The network devices have changed.
-    Links(Vec<Link>),
+    /// Something that needs no answer, and ends nothing.
+    Notice(Notice),
     /// A worker's thread has ended.
     WorkerEnded(u32),
     /// A worker that failed is to be tried again.
     WorkerDue(u32),
-    /// An extension failed.
-    Fault(Box<FaultReport>),
     /// The daemon was told to end, by a signal of this name.
     Signal(&'static str),
+}
+
+/// What the supervisor is told of.
+pub enum Notice {
+    /// The network devices have changed.
+    Links(Vec<Link>),
+    /// An extension failed.
+    Fault(Box<FaultReport>),
+    /// A file of the ext-dir is another than it was.
+    FileChanged(PathBuf),
 }
 
 /// An operator's command.
@@ -111,7 +121,7 @@ pub struct GrantChange {
 }
 
 /// What is to be done with an extension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Finishes and unloads it.
     Delete,
@@ -137,6 +147,22 @@ pub enum Action {
     Limit(LimitsChange),
     /// Sets which of its log lines are written.
     Log(Verbosity),
+    /// Has another version take its place.
+    Swap(Swap),
+    /// Gives it other parameters.
+    Set {
+        /// Them.
+        params: String,
+        /// Whether it begins anew, without the state that it has.
+        fresh: bool,
+        /// Whether it is not tried on packets before.
+        unchecked: bool,
+    },
+    /// Goes back to the version before.
+    Rollback {
+        /// Whether that begins anew, without the state that it had.
+        fresh: bool,
+    },
 }
 
 /// The answer to a command.
@@ -165,6 +191,8 @@ pub enum Reply {
     Config(String),
     /// To `Status`.
     Status(StatusReport),
+    /// To `Swap`, `Set` and `Rollback`.
+    Swapped(Box<Swapped>),
     /// To what leaves nothing to tell.
     Done,
 }
@@ -208,6 +236,12 @@ pub struct ExtensionReport {
     pub generation: u64,
     /// The SHA-256 of its file, in hexadecimal.
     pub hash: String,
+    /// When that was loaded.
+    pub loaded: SystemTime,
+    /// The version before, if it can go back to it.
+    pub previous: Option<VersionReport>,
+    /// Why a later version does not run, if one was to.
+    pub rejected: Option<Rejected>,
     /// Its file.
     pub file: PathBuf,
     /// Its parameters.
@@ -438,6 +472,52 @@ pub enum CommandError {
          see ipqext list"
     )]
     WorkerSilent(u32),
+    /// Another version does not take an extension's place.
+    #[error("{0}\nThe version that ran goes on.")]
+    NotSwapped(Box<CommandError>),
+    /// The new version cannot take up what the running one has.
+    #[error(
+        "{0}: the new version exports no ipqext:packet/state, so the state of the running one \
+         would be lost; swap with --fresh if that may be"
+    )]
+    StateLost(String),
+    /// A version fails on a packet that it was tried on.
+    #[error(
+        "{name} {version} fails {on} that it was tried on: {fault}{}",
+        tried(bytes.as_deref())
+    )]
+    Preflight {
+        /// The extension's name.
+        name: String,
+        /// Its version.
+        version: String,
+        /// Which packets those were.
+        on: TriedOn,
+        /// The packet's bytes, if it was one.
+        bytes: Option<Vec<u8>>,
+        /// How it failed.
+        fault: Fault,
+    },
+    /// There is no version before.
+    #[error(
+        "{0}: there is no version to go back to: it was not swapped since it was added, or went back already"
+    )]
+    NoPrevious(String),
+    /// A version failed too often in its first time.
+    #[error(
+        "{name} {version} failed {faults} times in its first {window:?}, and the version before \
+         runs again; see ipqext faults {name}"
+    )]
+    TakenBack {
+        /// The extension's name.
+        name: String,
+        /// The version.
+        version: String,
+        /// How often it failed.
+        faults: u64,
+        /// The time that counts.
+        window: Duration,
+    },
     /// Not all workers were ready for a change that they make together or not at all.
     #[error(
         "the workers were not all ready for it within a fifth of a second; nothing has changed, \
@@ -486,6 +566,17 @@ impl CommandError {
             LifecycleError::Fault(fault) => Self::Fault { name, call, fault },
         }
     }
+}
+
+/// The packet that a version failed on.
+fn tried(bytes: Option<&[u8]>) -> String {
+    const SHOWN: usize = 128;
+    let Some(bytes) = bytes else {
+        return String::new();
+    };
+    let shown = ipqext_protocol::hexadecimal::encode(&bytes[..bytes.len().min(SHOWN)]);
+    let rest = if bytes.len() > SHOWN { "…" } else { "" };
+    format!("; the packet, of {} bytes: {shown}{rest}", bytes.len())
 }
 
 fn these(names: &[String]) -> String {

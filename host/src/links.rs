@@ -12,7 +12,7 @@ use netlink_packet_route::link::{LinkHeader, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket};
 
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, Notice};
 use crate::packet::Link;
 
 /// The multicast group that tells of devices.
@@ -124,7 +124,10 @@ impl LinkWatcher {
                 }
                 _ => {}
             }
-            if events.send(Event::Links(snapshot()?)).is_err() {
+            if events
+                .send(Event::Notice(Notice::Links(snapshot()?)))
+                .is_err()
+            {
                 return Ok(());
             }
         }

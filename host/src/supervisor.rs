@@ -16,13 +16,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chain::{Lifecycle, Place};
 use crate::event::{
-    Answer, Command, CommandError, Demanded, Event, Events, Reply, StatusReport, Wanted,
+    Answer, Command, CommandError, Demanded, Event, Events, Notice, Reply, StatusReport, Wanted,
 };
 use crate::packet::{Edits, Link, Links, MarkRules, Needs};
 use crate::registry::{Registry, canonical};
 use crate::runtime::Runtime;
 use crate::source::{Demand, Gso, OpenError, PacketSource};
-use crate::worker::{Generation, WorkerError};
+use crate::worker::{Accord, Generation, WorkerError};
 
 mod commands;
 mod crew;
@@ -31,7 +31,11 @@ mod explain;
 mod extension;
 mod faults;
 mod member;
+mod preflight;
+mod probation;
 mod reload;
+mod swap;
+mod version;
 
 use crew::{Crew, Retired};
 use extension::{Extension, Life};
@@ -116,6 +120,10 @@ pub struct Supervisor {
     extensions: Vec<Extension>,
     generation: u64,
     next_id: u64,
+    next_edition: u64,
+    /// Stages of versions whose place was taken, each with its worker: they are to be
+    /// finished.
+    leaving: Retired,
     began: Instant,
 }
 
@@ -146,6 +154,8 @@ impl Supervisor {
             extensions: Vec::new(),
             generation: 0,
             next_id: 0,
+            next_edition: 0,
+            leaving: Vec::new(),
             began: Instant::now(),
         }
     }
@@ -193,7 +203,6 @@ impl Supervisor {
                     // Whoever asked may have hung up.
                     let _ = reply.send(self.obey(*command));
                 }
-                Event::Links(devices) => self.adopt_links(devices),
                 Event::WorkerEnded(worker) => {
                     if self.bury(worker).is_break() {
                         break;
@@ -205,12 +214,13 @@ impl Supervisor {
                         break;
                     }
                 }
-                Event::Fault(report) => self.note_fault(*report),
                 Event::Signal(signal) => {
                     tracing::info!(signal, "told to shut down by a signal");
                     break;
                 }
+                Event::Notice(notice) => self.heed(notice),
             }
+            self.finish_leaving();
         }
         before_drain();
         let finished = self.finish();
@@ -220,6 +230,20 @@ impl Supervisor {
             None => finished.map_err(EndError::Worker),
         };
         End { result, asked_by }
+    }
+
+    /// Acts on what it is told of.
+    pub fn heed(&mut self, notice: Notice) {
+        match notice {
+            Notice::Links(devices) => self.adopt_links(devices),
+            Notice::Fault(report) => {
+                let stage = report.stage;
+                self.note_fault(*report);
+                self.judge(stage);
+            }
+            Notice::FileChanged(file) => self.file_changed(&file),
+        }
+        self.finish_leaving();
     }
 
     /// Takes note of a worker's end: the daemon's too, if it was not a failure.
@@ -323,12 +347,42 @@ impl Supervisor {
         published.result
     }
 
+    /// Makes a new generation to which all workers change together, or none does; gives for
+    /// how long packets waited for it. `changed` are the extensions that it was made for.
+    ///
+    /// # Errors
+    /// A worker does not change to it. The generation before holds for all.
+    fn publish_together(&mut self, changed: &[usize]) -> Result<Duration, CommandError> {
+        let number = self.generation + 1;
+        let accord = Arc::new(Accord::of(self.crew.len()));
+        let extensions = &mut self.extensions;
+        let published = self.crew.publish(|worker| {
+            Generation::new(number, places(extensions, worker)).together(accord.clone())
+        });
+        // Who is not ready by now will not be.
+        accord.refuse();
+        self.take_home(published.retired);
+        if accord.decided() != Some(true) {
+            return Err(published.result.err().unwrap_or(CommandError::WorkersApart));
+        }
+        self.generation = number;
+        for place in changed {
+            self.extensions[*place].generation = number;
+        }
+        Ok(published.pause)
+    }
+
     /// Keeps the stages that workers gave back.
     fn take_home(&mut self, retired: Retired) {
         for (worker, stage) in retired {
             let mut known = self.extensions.iter_mut();
-            if let Some(home) = known.find(|known| known.id == stage.id) {
-                home.idle[worker as usize] = Some(stage);
+            match known.find(|known| known.id() == stage.id) {
+                Some(home) if home.version.edition == stage.edition => {
+                    home.idle[worker as usize] = Some(stage);
+                }
+                // Its place was taken, or it was to take one and did not.
+                Some(_) => self.leaving.push((worker, stage)),
+                None => {}
             }
         }
     }
@@ -348,6 +402,7 @@ impl Supervisor {
     pub fn finish(mut self) -> Result<(), WorkerError> {
         let (returned, result) = self.crew.dismiss();
         self.take_home(returned);
+        self.finish_leaving();
         for extension in &mut self.extensions {
             let stop = match extension.life {
                 Life::Started => extension.call_idle("stop", Lifecycle::Stop),
@@ -424,7 +479,7 @@ fn places(extensions: &mut [Extension], worker: u32) -> Vec<Place> {
         .iter_mut()
         .filter(|extension| extension.life == Life::Started);
     let place = started.map(|extension| Place {
-        id: extension.id,
+        id: extension.id(),
         terms: extension.terms,
         incoming: extension.idle[worker as usize].take(),
     });

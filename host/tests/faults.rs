@@ -10,7 +10,9 @@ use ipqext_host::chain::{
 };
 use ipqext_host::config::{self, Settings};
 use ipqext_host::daemon;
-use ipqext_host::event::{Action, Command, CommandError, Event, Events, FaultRecord, Reply};
+use ipqext_host::event::{
+    Action, Command, CommandError, Event, Events, FaultRecord, Notice, Reply,
+};
 use ipqext_host::packet::{Fallback, Link, Packet};
 use ipqext_host::registry::Registry;
 use ipqext_host::runtime::Runtime;
@@ -228,7 +230,7 @@ impl Running {
             bytes: bytes.into(),
             became: Fallback::Drop,
         });
-        self.send(Event::Fault(Box::new(FaultReport {
+        self.send(Event::Notice(Notice::Fault(Box::new(FaultReport {
             stage: StageId(stage),
             worker: 0,
             at: SystemTime::now(),

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 pub mod faults;
 pub mod hexadecimal;
+pub mod swap;
 pub mod terms;
 pub mod trace;
 
@@ -46,6 +47,12 @@ pub enum Command {
     Policy(terms::SetPolicy),
     /// Sets what it may use: its [`Extension`].
     Limit(terms::SetLimits),
+    /// Has another version take its place: [`swap::Swapped`], once every worker adopted it.
+    Swap(swap::Swap),
+    /// Gives it other parameters: [`swap::Swapped`], likewise.
+    Set(swap::SetParams),
+    /// Goes back to the version before: [`swap::Swapped`], likewise.
+    Rollback(swap::Rollback),
     /// Sets which of its log lines are written: its [`Extension`].
     Log(SetLog),
     /// Watches packets: `null`, then [`trace::Notification`]s.
@@ -67,10 +74,10 @@ pub enum Command {
 
 impl Command {
     /// The names of all methods.
-    pub const METHODS: [&str; 21] = [
+    pub const METHODS: [&str; 24] = [
         "list", "add", "delete", "group", "start", "stop", "reset", "info", "help", "move",
-        "grant", "policy", "limit", "log", "trace", "explain", "faults", "reload", "config",
-        "status", "shutdown",
+        "grant", "policy", "limit", "swap", "set", "rollback", "log", "trace", "explain", "faults",
+        "reload", "config", "status", "shutdown",
     ];
 }
 
@@ -261,6 +268,12 @@ pub struct Extension {
     pub generation: u64,
     /// The SHA-256 of its file, in hexadecimal.
     pub hash: String,
+    /// When that was loaded, in milliseconds since the Unix epoch.
+    pub loaded_ms: u64,
+    /// The version before, if it can go back to it; else `null`.
+    pub previous: Option<swap::Version>,
+    /// Why a later version does not run, if one was to; else `null`.
+    pub rejected: Option<swap::Rejected>,
     /// The file.
     pub file: String,
     /// Its parameter string.
@@ -501,6 +514,21 @@ mod tests {
             Command::Limit(terms::SetLimits {
                 name: "x".into(),
                 limits: terms::Limits::default(),
+            }),
+            Command::Swap(swap::Swap {
+                name: "x".into(),
+                file: Some("/y.wasm".into()),
+                ..swap::Swap::default()
+            }),
+            Command::Set(swap::SetParams {
+                name: "x".into(),
+                params: "every=2".into(),
+                fresh: true,
+                unchecked: false,
+            }),
+            Command::Rollback(swap::Rollback {
+                name: "x".into(),
+                fresh: false,
             }),
             Command::Log(SetLog {
                 name: "x".into(),

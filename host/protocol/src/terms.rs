@@ -47,6 +47,23 @@ pub struct Policy {
         deserialize_with = "present"
     )]
     pub quarantine: Option<Option<Quarantine>>,
+    /// When a new version of it is taken back by itself; `null` for never.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub rollback: Option<Option<Rollback>>,
+}
+
+/// When a new version that fails is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// More faults than this, on all workers together,
+    pub faults: u32,
+    /// in so many milliseconds from its adoption on, are too many.
+    pub window_ms: u64,
 }
 
 /// When a failing extension is no longer asked, and when it is tried again.

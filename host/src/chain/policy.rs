@@ -19,6 +19,26 @@ pub struct Policy {
     pub on_overload: Fallback,
     /// When it is no longer asked; `None` for never.
     pub quarantine: Option<Quarantine>,
+    /// When a new version of it is taken back; `None` for never.
+    pub rollback: Option<Rollback>,
+}
+
+/// When a new version that fails is taken back by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rollback {
+    /// More faults than this, on all workers together,
+    pub faults: u32,
+    /// in so much time from its adoption on, are too many.
+    pub window: Duration,
+}
+
+impl Default for Rollback {
+    fn default() -> Self {
+        Self {
+            faults: 3,
+            window: Duration::from_secs(60),
+        }
+    }
 }
 
 /// When a failing extension is no longer asked, and when it is tried again.
@@ -57,6 +77,8 @@ pub struct PolicyChange {
     pub on_overload: Option<Fallback>,
     /// See [`Policy::quarantine`].
     pub quarantine: Option<QuarantineChange>,
+    /// See [`Policy::rollback`].
+    pub rollback: Option<Option<Rollback>>,
 }
 
 /// A change of when an extension is quarantined.
@@ -85,6 +107,7 @@ impl Policy {
             on_quarantine: None,
             on_overload: Fallback::Pass,
             quarantine: Some(Quarantine::default()),
+            rollback: Some(Rollback::default()),
         }
     }
 
@@ -123,7 +146,19 @@ impl Policy {
             on_quarantine: change.on_quarantine.or(self.on_quarantine),
             on_overload: change.on_overload.unwrap_or(self.on_overload),
             quarantine,
+            rollback: match change.rollback {
+                Some(rollback) => rollback.map(Rollback::checked).transpose()?,
+                None => self.rollback,
+            },
         })
+    }
+}
+
+impl Rollback {
+    fn checked(self) -> Result<Self, OutOfBounds> {
+        bounds::count("rollback faults", self.faults, 0..=Quarantine::FAULTS_MAX)?;
+        bounds::time("rollback window", self.window, Quarantine::TIMES)?;
+        Ok(self)
     }
 }
 

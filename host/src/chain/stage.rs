@@ -164,6 +164,11 @@ impl Stage {
         self.rules.needs
     }
 
+    /// Whether packets come to it.
+    pub fn is_started(&self) -> bool {
+        self.started
+    }
+
     /// The terms on which it stands in a chain.
     pub fn terms(&self) -> Terms {
         self.terms

@@ -7,7 +7,7 @@ use ipqext_protocol::{Command, Extension, Group, Queue, Reloaded, Status, Text};
 use serde_json::Value;
 use tabwriter::TabWriter;
 
-use super::{explain, terms};
+use super::{explain, swap, terms};
 
 /// The text to print for a command's result.
 pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<String> {
@@ -22,6 +22,9 @@ pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<Str
         Command::Grant(_) => Ok(granted(&serde_json::from_value(result)?)),
         Command::Policy(_) => Ok(with_policy(&serde_json::from_value(result)?)),
         Command::Limit(_) => Ok(with_limits(&serde_json::from_value(result)?)),
+        Command::Swap(_) | Command::Set(_) | Command::Rollback(_) => {
+            Ok(swap::swapped(&serde_json::from_value(result)?))
+        }
         Command::Log(_) => Ok(logged(&serde_json::from_value(result)?)),
         Command::Explain(_) => Ok(explain::render(&serde_json::from_value(result)?)),
         // They are rendered by their own modules, where they are asked for.
@@ -63,7 +66,14 @@ fn list(extensions: &[Extension]) -> String {
             extension.faults,
         );
     }
-    aligned(&rows)
+    let mut text = aligned(&rows);
+    for extension in extensions {
+        if let Some(rejected) = &extension.rejected {
+            let reason = printable(&rejected.reason).replace('\n', " ");
+            let _ = writeln!(text, "{}: {}: {reason}", extension.name, rejected.file);
+        }
+    }
+    text
 }
 
 fn extension(extension: &Extension) -> String {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use ipqext_protocol::terms::{Limits, Policy, Quarantine};
+use ipqext_protocol::terms::{Limits, Policy, Quarantine, Rollback};
 
 use crate::units;
 
@@ -27,6 +27,10 @@ pub(super) struct PolicyOptions {
     /// When it is tried again: the first time, doubled up to the longest, as 1s..60s.
     #[arg(long, value_name = "TIME..TIME", value_parser = units::times)]
     retry: Option<Times>,
+    /// How many faults more than which, in what time from its adoption on, have a new version
+    /// taken back, as 3/60s; off for never.
+    #[arg(long, value_name = "FAULTS/TIME", value_parser = units::rate)]
+    rollback: Option<Rate>,
 }
 
 // To clap an `Option` or an array means how often an argument may be given.
@@ -96,6 +100,12 @@ impl PolicyOptions {
             on_quarantine: self.on_quarantine,
             on_overload: self.on_overload,
             quarantine,
+            rollback: self.rollback.map(|rate| {
+                rate.map(|(faults, window)| Rollback {
+                    faults,
+                    window_ms: millis(window),
+                })
+            }),
         }
     }
 }
@@ -145,6 +155,15 @@ pub(super) fn policy(policy: &Policy) -> String {
             ms(quarantine.window_ms),
             ms(quarantine.retry_ms),
             ms(quarantine.retry_max_ms)
+        ),
+    };
+    let _ = match policy.rollback.flatten() {
+        None => write!(text, "; a new version is never taken back by itself"),
+        Some(rule) => write!(
+            text,
+            "; a new version is taken back after more than {} faults in {}",
+            rule.faults,
+            ms(Some(rule.window_ms))
         ),
     };
     text

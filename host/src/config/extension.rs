@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::document::{Problems, Section, flag, kind, parsed, string, whole, whole_or};
 use super::settings::mask;
 use crate::chain::{
-    Limits, LimitsChange, OutOfBounds, Policy, PolicyChange, QuarantineChange, Share,
+    Limits, LimitsChange, OutOfBounds, Policy, PolicyChange, QuarantineChange, Rollback, Share,
 };
 use crate::event::{GrantChange, Wanted};
 use crate::packet::{Fallback, Group, Verdicts};
@@ -30,12 +30,13 @@ pub(super) const KEYS: [&str; 10] = [
     "required",
 ];
 pub(super) const GRANT_KEYS: [&str; 2] = ["verdicts", "mark-mask"];
-pub(super) const POLICY_KEYS: [&str; 5] = [
+pub(super) const POLICY_KEYS: [&str; 6] = [
     "on-fault",
     "on-quarantine",
     "on-overload",
     "quarantine",
     "retry",
+    "rollback",
 ];
 pub(super) const LIMIT_KEYS: [&str; 10] = [
     "deadline",
@@ -162,7 +163,20 @@ fn policy(section: &Section<'_>, wrong: &mut Problems<'_>) -> PolicyChange {
         on_quarantine: fate("on-quarantine"),
         on_overload: fate("on-overload"),
         quarantine: quarantine(&section, wrong),
+        rollback: section.get("rollback", wrong, rollback),
     }
+}
+
+fn rollback<'a>(value: &'a DeValue<'a>) -> Result<Option<Rollback>, String> {
+    let rate = units::rate(string(value, "3/60s")?)?;
+    let change = PolicyChange {
+        rollback: Some(rate.map(|(faults, window)| Rollback { faults, window })),
+        ..PolicyChange::default()
+    };
+    let changed = Policy::default().changed(change);
+    changed
+        .map(|policy| policy.rollback)
+        .map_err(|error| error.to_string())
 }
 
 fn quarantine(section: &Section<'_>, wrong: &mut Problems<'_>) -> Option<QuarantineChange> {

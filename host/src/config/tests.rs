@@ -126,6 +126,7 @@ fn all_that_can_be_said_is_read() {
             mark_mask: Some(3),
         },
         policy: PolicyChange {
+            rollback: None,
             on_fault: Some(Fallback::Drop),
             on_quarantine: Some(Fallback::Accept),
             on_overload: Some(Fallback::Drop),
@@ -155,6 +156,7 @@ fn all_that_can_be_said_is_read() {
     };
     let count = Wanted {
         policy: PolicyChange {
+            rollback: None,
             quarantine: Some(QuarantineChange::Off),
             ..PolicyChange::default()
         },
@@ -167,6 +169,7 @@ fn all_that_can_be_said_is_read() {
     };
     let ttl = Wanted {
         policy: PolicyChange {
+            rollback: None,
             quarantine: Some(QuarantineChange::On {
                 faults: None,
                 window: None,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use toml_writer::{TomlStringBuilder, WriteTomlValue as _};
 
 use super::settings::{Effective, Settings};
-use crate::chain::{LimitsChange, PolicyChange, QuarantineChange};
+use crate::chain::{LimitsChange, PolicyChange, QuarantineChange, Rollback};
 use crate::event::{GrantChange, Wanted};
 use crate::packet::Group;
 use crate::units::{size_text, time_text};
@@ -127,7 +127,17 @@ fn policy(policy: PolicyChange) -> Lines {
         ("on-overload", fate(policy.on_overload)),
         ("quarantine", rate.map(|rate| quoted(&rate))),
         ("retry", retry.map(|retry| quoted(&retry))),
+        (
+            "rollback",
+            policy.rollback.map(|rule| quoted(&rollback(rule))),
+        ),
     ])
+}
+
+fn rollback(rule: Option<Rollback>) -> String {
+    rule.map_or("off".to_owned(), |rule| {
+        format!("{}/{}", rule.faults, time_text(rule.window))
+    })
 }
 
 fn limits(limits: LimitsChange) -> Lines {

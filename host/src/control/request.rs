@@ -1,5 +1,7 @@
 //! From a line to a command.
 
+use std::path::PathBuf;
+
 use ipqext_filter::{FilterError, PacketFilter};
 use ipqext_protocol::hexadecimal::{self, NoBytes};
 use ipqext_protocol::trace::Explain;
@@ -8,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::terms;
 use crate::chain::OutOfBounds;
-use crate::event::{Action, Command, GrantChange, Sample};
+use crate::event::{Action, Command, GrantChange, Sample, Swap};
 use crate::packet::{BadFallback, BadGroup, BadVerdict, Group, Hook, PACKET_BYTES_MAX, Verdicts};
 use crate::telemetry::BadLevel;
 
@@ -126,6 +128,8 @@ pub(super) enum BadValue {
     Filter(#[from] FilterError),
     #[error("{0:?} is no hook; there are prerouting, input, forward, output, postrouting, other")]
     Hook(String),
+    #[error("\"file\" must be an absolute path, and {0:?} is none")]
+    File(String),
     #[error(transparent)]
     Fallback(#[from] BadFallback),
     #[error(transparent)]
@@ -143,6 +147,7 @@ impl BadValue {
             Self::Level(_) => (code::INVALID_PARAMS, "invalid-level"),
             Self::Filter(_) => (code::INVALID_PARAMS, "invalid-filter"),
             Self::Hook(_) => (code::INVALID_PARAMS, "invalid-hook"),
+            Self::File(_) => (code::INVALID_PARAMS, "invalid-file"),
             Self::Fallback(_) => (code::INVALID_PARAMS, "invalid-fate"),
             Self::OutOfBounds(_) => (code::INVALID_PARAMS, "out-of-bounds"),
             Self::Bytes(_) => (code::INVALID_PARAMS, "invalid-packet"),
@@ -195,9 +200,35 @@ fn resolve(command: protocol::Command) -> Result<Command, BadValue> {
         }
         Wire::Policy(set) => (set.name, Action::Policy(terms::policy(set.policy)?)),
         Wire::Limit(set) => (set.name, Action::Limit(terms::limits(set.limits)?)),
+        Wire::Swap(swap) => {
+            let how = Swap {
+                file: swap.file.map(absolute).transpose()?,
+                fresh: swap.fresh,
+                unchecked: swap.unchecked,
+            };
+            (swap.name, Action::Swap(how))
+        }
+        Wire::Set(set) => {
+            let action = Action::Set {
+                params: set.params,
+                fresh: set.fresh,
+                unchecked: set.unchecked,
+            };
+            (set.name, action)
+        }
+        Wire::Rollback(back) => (back.name, Action::Rollback { fresh: back.fresh }),
         Wire::Log(set) => (set.name, Action::Log(set.level.parse()?)),
     };
     Ok(Command::Extension { name, action })
+}
+
+/// A file by its place, which does not depend on a working directory.
+fn absolute(file: String) -> Result<PathBuf, BadValue> {
+    let path = PathBuf::from(&file);
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err(BadValue::File(file)),
+    }
 }
 
 fn group(group: protocol::Group) -> Result<Group, BadGroup> {

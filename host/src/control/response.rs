@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::faults::fault;
 use super::request::Refused;
+use super::swapped::{ms, rejected, swapped, version};
 use super::terms;
 use super::traced::traced;
 use crate::event::{
@@ -88,7 +89,13 @@ fn classify(error: &CommandError) -> (i32, &'static str) {
         CommandError::NoConfig => (-32017, "no-config"),
         CommandError::BadConfig(_) => (-32018, "bad-config"),
         CommandError::NeedsRestart(_) => (-32019, "needs-restart"),
-        CommandError::NotReloaded { error, .. } => classify(error),
+        CommandError::NotReloaded { error, .. } | CommandError::NotSwapped(error) => {
+            classify(error)
+        }
+        CommandError::StateLost(_) => (-32022, "state-lost"),
+        CommandError::Preflight { .. } => (-32023, "preflight"),
+        CommandError::NoPrevious(_) => (-32024, "no-previous"),
+        CommandError::TakenBack { .. } => (-32025, "taken-back"),
     }
 }
 
@@ -126,6 +133,7 @@ fn value(reply: Reply) -> serde_json::Result<Value> {
             let all: Vec<_> = all.into_iter().map(reloaded).collect();
             serde_json::to_value(all)
         }
+        Reply::Swapped(done) => serde_json::to_value(swapped(*done)),
         Reply::Config(text) => Ok(Value::String(text)),
         Reply::Status(report) => serde_json::to_value(status(report)),
         Reply::Done | Reply::Listening(_) => Ok(Value::Null),
@@ -141,7 +149,7 @@ fn reloaded(reloaded: Reloaded) -> protocol::Reloaded {
     }
 }
 
-fn extension(report: ExtensionReport) -> protocol::Extension {
+pub(super) fn extension(report: ExtensionReport) -> protocol::Extension {
     let counts = report.counts;
     protocol::Extension {
         name: report.name,
@@ -152,6 +160,9 @@ fn extension(report: ExtensionReport) -> protocol::Extension {
         group: group(report.terms.group),
         generation: report.generation,
         hash: report.hash,
+        loaded_ms: ms(report.loaded),
+        previous: report.previous.map(version),
+        rejected: report.rejected.map(rejected),
         file: report.file.display().to_string(),
         params: report.params,
         needs: needs(report.needs),

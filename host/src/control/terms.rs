@@ -6,7 +6,7 @@ use ipqext_protocol::terms as wire;
 
 use super::request::BadValue;
 use crate::chain::{
-    Limits, LimitsChange, Policy, PolicyChange, Quarantine, QuarantineChange, Share,
+    Limits, LimitsChange, Policy, PolicyChange, Quarantine, QuarantineChange, Rollback, Share,
 };
 use crate::packet::Fallback;
 
@@ -18,6 +18,12 @@ pub(super) fn policy(change: wire::Policy) -> Result<PolicyChange, BadValue> {
         on_quarantine: fate(change.on_quarantine)?,
         on_overload: fate(change.on_overload)?,
         quarantine: change.quarantine.map(quarantine),
+        rollback: change.rollback.map(|rule| {
+            rule.map(|wire::Rollback { faults, window_ms }| Rollback {
+                faults,
+                window: Duration::from_millis(window_ms),
+            })
+        }),
     })
 }
 
@@ -58,6 +64,10 @@ pub(super) fn policy_told(policy: &Policy) -> wire::Policy {
         on_quarantine: fate(policy.in_quarantine()),
         on_overload: fate(policy.on_overload),
         quarantine: Some(policy.quarantine.map(quarantine_told)),
+        rollback: Some(policy.rollback.map(|rule| wire::Rollback {
+            faults: rule.faults,
+            window_ms: rule.window.as_millis() as u64,
+        })),
     }
 }
 

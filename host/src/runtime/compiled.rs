@@ -34,6 +34,8 @@ pub struct Description {
     pub summary: String,
     /// What it needs.
     pub needs: Needs,
+    /// Whether its state can be carried over to another instance.
+    pub has_state: bool,
 }
 
 /// The SHA-256 of a file, shown in hexadecimal.
@@ -178,6 +180,7 @@ fn describe(runtime: &Runtime, pre: &StatelessPre<HostState>) -> Result<Descript
         version: printable(&told.version),
         summary: printable(&told.summary),
         needs: bindings::needs(told.needs),
+        has_state: guest.has_state(),
     })
 }
 

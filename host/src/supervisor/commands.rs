@@ -1,16 +1,13 @@
 //! What an operator's command does with an extension.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use super::Supervisor;
 use super::extension::{self, Extension, Life};
-use crate::chain::{CpuUse, Lifecycle, LimitsChange, PolicyChange, Stage, StageId};
-use crate::event::{Action, CommandError, GrantChange, Reply, Wanted};
+use super::version::{Candidate, Identity};
+use crate::chain::{Lifecycle, LimitsChange, PolicyChange, StageId};
+use crate::event::{Action, CommandError, GrantChange, Reply, Swap, Wanted};
 use crate::packet::Group;
 use crate::registry::canonical;
-use crate::runtime::{Compiled, Context, Instance};
-use crate::telemetry::{LogLevel, StageCounters, Verbosity};
+use crate::telemetry::{LogLevel, Verbosity};
 
 /// How many bytes of an extension's parameters are logged: they may be a file of rules.
 const PARAMS_SHOWN: usize = 200;
@@ -30,6 +27,20 @@ impl Supervisor {
             Action::Grant(change) => self.grant(self.place_of(name)?, change),
             Action::Policy(change) => self.policy(self.place_of(name)?, change),
             Action::Limit(change) => self.limit(self.place_of(name)?, change),
+            Action::Swap(how) => self.swap(self.place_of(name)?, &how),
+            Action::Set {
+                params,
+                fresh,
+                unchecked,
+            } => {
+                let how = Swap {
+                    file: None,
+                    fresh,
+                    unchecked,
+                };
+                self.set(self.place_of(name)?, params, &how)
+            }
+            Action::Rollback { fresh } => self.roll_back(self.place_of(name)?, fresh),
             Action::Log(verbosity) => self.log(self.place_of(name)?, verbosity),
         }
     }
@@ -60,62 +71,27 @@ impl Supervisor {
     /// Loads and initialises an extension that is wanted. It is not in the chain yet.
     pub(super) fn make(&mut self, wanted: &Wanted) -> Result<Extension, CommandError> {
         let name = canonical(&wanted.name);
-        let (file, compiled) = self.load(&name)?;
+        let (file, compiled) = self.load(&name, None, None)?;
         let terms = extension::terms(wanted, compiled.description.needs)?;
-        let compiled = Arc::new(compiled);
         let id = StageId(self.next_id);
-        let log = LogLevel::new(wanted.log);
-        let used = Arc::<CpuUse>::default();
-        let stages = (0..self.workers).map(|worker| {
-            let counters = Arc::<StageCounters>::default();
-            let context = Context {
-                params: wanted.params.clone(),
-                worker,
-                workers: self.workers,
-                seed: getrandom::u64().unwrap_or(u64::from(worker)),
-                limits: terms.limits,
-                log: log.clone(),
-            };
-            let filter = Instance::new(compiled.clone(), context, self.links.clone())
-                .map_err(|error| CommandError::lifecycle(&name, "init", error))?;
-            let needs = compiled.description.needs;
-            let name = name.as_str().into();
-            let stage = Stage::new(id, name, needs, Box::new(filter), counters.clone())
-                .reporting(worker, self.reporter())
-                .sharing(used.clone());
-            Ok((stage, counters))
-        });
-        let stages: Vec<_> = stages.collect::<Result<_, CommandError>>()?;
+        let identity = Identity::new(id, LogLevel::new(wanted.log), self.workers);
+        let version = self.version(file, compiled, wanted.params.clone());
+        let stages = self.stages(&version, &identity, terms.limits)?;
         self.next_id += 1;
-        let params = wanted.params.clone();
-        let mut made = Extension::new(id, file, params, compiled, terms, log, stages);
-        made.required = wanted.required;
         tracing::info!(
             extension = name,
-            version = made.compiled.description.version,
-            params = &made.params[..made.params.floor_char_boundary(PARAMS_SHOWN)],
+            version = version.compiled.description.version,
+            params = shown(&version.params),
             "extension added"
         );
-        Ok(made)
-    }
-
-    fn load(&self, name: &str) -> Result<(PathBuf, Compiled), CommandError> {
-        let file = self.registry.find(name)?;
-        let wasm = self.registry.read(&file)?;
-        let mut compiled = match self.runtime.compile(&wasm) {
-            Ok(compiled) => compiled,
-            Err(source) => return Err(CommandError::Invalid { file, source }),
+        let candidate = Candidate {
+            version,
+            terms,
+            stages,
         };
-        // From here on all that ask for it by name find it.
-        compiled.description.name = canonical(&compiled.description.name);
-        if compiled.description.name != name {
-            return Err(CommandError::OtherName {
-                file,
-                wanted: name.to_owned(),
-                found: compiled.description.name,
-            });
-        }
-        Ok((file, compiled))
+        let mut made = Extension::new(identity, candidate);
+        made.required = wanted.required;
+        Ok(made)
     }
 
     pub(super) fn start(&mut self, place: usize) -> Result<Reply, CommandError> {
@@ -236,7 +212,7 @@ impl Supervisor {
     }
 
     fn log(&mut self, place: usize, verbosity: Verbosity) -> Result<Reply, CommandError> {
-        self.extensions[place].log.set(verbosity);
+        self.extensions[place].identity.log.set(verbosity);
         Ok(self.report(place))
     }
 
@@ -260,8 +236,8 @@ impl Supervisor {
 
     fn help(&mut self, name: &str) -> Result<Reply, CommandError> {
         let help = match self.place_of(name) {
-            Ok(place) => self.extensions[place].compiled.help(),
-            Err(_) => self.load(name)?.1.help(),
+            Ok(place) => self.extensions[place].version.compiled.help(),
+            Err(_) => self.load(name, None, None)?.1.help(),
         };
         let text = help.map_err(|fault| CommandError::lifecycle(name, "help", fault.into()))?;
         Ok(Reply::Texts {
@@ -281,12 +257,17 @@ impl Supervisor {
         if extension.life != Life::Started || self.crew.is_empty() {
             return extension.call_idle(name, call);
         }
-        let answers = self.crew.call(extension.id, call)?;
+        let answers = self.crew.call(extension.id(), call)?;
         let texts = answers.into_iter().map(|answer| {
             answer.map_err(|error| CommandError::lifecycle(extension.name(), name, error))
         });
         texts.collect()
     }
+}
+
+/// As much of an extension's parameters as is logged.
+pub(super) fn shown(params: &str) -> &str {
+    &params[..params.floor_char_boundary(PARAMS_SHOWN)]
 }
 
 /// The place, from 0, of a position, which counts from 1 to `last`.

@@ -24,10 +24,10 @@ fn wanted(extension: &Extension) -> Wanted {
         grant: grant(extension.terms.grant, Grant::of(needs)),
         policy: policy(extension.terms.policy, Policy::of(needs)),
         limits: limits(extension.terms.limits),
-        log: extension.log.get(),
+        log: extension.identity.log.get(),
         start: extension.life == Life::Started,
         required: extension.required,
-        ..Wanted::new(String::new(), name, extension.params.clone())
+        ..Wanted::new(String::new(), name, extension.version.params.clone())
     }
 }
 
@@ -49,6 +49,7 @@ fn policy(is: Policy, usual: Policy) -> PolicyChange {
         on_fault: unlike(is.on_fault, usual.on_fault),
         on_quarantine: is.on_quarantine,
         on_overload: unlike(is.on_overload, usual.on_overload),
+        rollback: unlike(is.rollback, usual.rollback),
         quarantine: quarantine.map(|quarantine| match quarantine {
             None => QuarantineChange::Off,
             Some(on) => QuarantineChange::On {

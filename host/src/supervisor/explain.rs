@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use super::Supervisor;
 use super::extension::Life;
-use crate::chain::{Chain, Lifecycle, Place, Stage};
+use crate::chain::{Chain, Lifecycle, Place};
 use crate::event::{CommandError, Reply, Sample};
 use crate::packet::{Batch, HardwareAddress, Packet, PacketFlags};
-use crate::runtime::{Context, Instance};
-use crate::telemetry::{LogLevel, StageCounters, Verbosity};
+use crate::telemetry::{LogLevel, Verbosity};
 use crate::trace::Record;
 
 impl Supervisor {
@@ -41,28 +40,15 @@ impl Supervisor {
         let started = extensions.filter(|extension| extension.life == Life::Started);
         let places = started.map(|extension| {
             let name = extension.name();
-            let context = Context {
-                params: extension.params.clone(),
-                worker: 0,
-                workers: self.workers,
-                seed: getrandom::u64().unwrap_or_default(),
-                limits: extension.terms.limits,
-                log: LogLevel::new(Verbosity::OFF),
-            };
-            let filter = Instance::new(extension.compiled.clone(), context, self.links.clone())
-                .map_err(|error| CommandError::lifecycle(name, "init", error))?;
-            let mut stage = Stage::new(
-                extension.id,
-                name.into(),
-                extension.compiled.description.needs,
-                Box::new(filter),
-                Arc::<StageCounters>::default(),
-            );
+            let (id, log) = (extension.id(), LogLevel::new(Verbosity::OFF));
+            let limits = extension.terms.limits;
+            let counters = Arc::default();
+            let mut stage = self.stage(&extension.version, id, 0, limits, &log, counters)?;
             stage
                 .lifecycle(Lifecycle::Start)
                 .map_err(|error| CommandError::lifecycle(name, "start", error))?;
             Ok(Place {
-                id: extension.id,
+                id,
                 terms: extension.terms,
                 incoming: Some(stage),
             })

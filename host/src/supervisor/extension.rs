@@ -1,16 +1,20 @@
 //! One added extension, as the supervisor keeps it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::faults::Faults;
+use super::probation::Probation;
+use super::swap::Previous;
+use super::version::{Candidate, Identity, Version};
 use crate::chain::{Lifecycle, Stage, StageId, Terms};
-use crate::event::{CommandError, Counts, ExtensionReport, GrantChange, State, Wanted};
+use crate::event::{
+    CommandError, Counts, ExtensionReport, GrantChange, Rejected, State, VersionReport, Wanted,
+};
 use crate::packet::{Grant, Needs};
-use crate::runtime::Compiled;
-use crate::telemetry::{Counter, LogLevel, StageCounters};
+use crate::runtime::{Compiled, Hash};
+use crate::telemetry::{Counter, StageCounters};
 
 /// Where an extension is in its life, as the operator commanded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +29,16 @@ pub(super) enum Life {
 
 /// One added extension.
 pub(super) struct Extension {
-    pub(super) id: StageId,
-    pub(super) file: PathBuf,
-    pub(super) params: String,
-    pub(super) compiled: Arc<Compiled>,
+    pub(super) identity: Identity,
+    /// The version that runs.
+    pub(super) version: Version,
+    /// The one before, to go back to.
+    pub(super) previous: Option<Previous>,
+    /// As long as it is looked whether the version that runs does well.
+    pub(super) probation: Option<Probation>,
+    /// Why a version did not come to run, or was taken back, since the last one did.
+    pub(super) rejected: Option<Rejected>,
     pub(super) terms: Terms,
-    pub(super) log: LogLevel,
     pub(super) life: Life,
     /// Whether a configuration cannot do without it.
     pub(super) required: bool,
@@ -40,47 +48,50 @@ pub(super) struct Extension {
     pub(super) idle: Vec<Option<Stage>>,
     /// Its last faults.
     pub(super) faults: Faults,
-    /// By worker.
-    counters: Vec<Arc<StageCounters>>,
 }
 
 impl Extension {
-    /// An initialised extension, with a stage for each worker.
-    pub(super) fn new(
-        id: StageId,
-        file: PathBuf,
-        params: String,
-        compiled: Arc<Compiled>,
-        terms: Terms,
-        log: LogLevel,
-        stages: Vec<(Stage, Arc<StageCounters>)>,
-    ) -> Self {
-        let (idle, counters) = stages
-            .into_iter()
-            .map(|(stage, counters)| (Some(stage), counters))
-            .unzip();
-        Self {
-            id,
-            file,
-            params,
-            compiled,
+    /// An initialised extension.
+    pub(super) fn new(identity: Identity, candidate: Candidate) -> Self {
+        let Candidate {
+            version,
             terms,
-            log,
+            stages,
+        } = candidate;
+        Self {
+            identity,
+            version,
+            previous: None,
+            probation: None,
+            rejected: None,
+            terms,
             life: Life::Added,
             required: true,
             generation: 0,
-            idle,
+            idle: stages.into_iter().map(Some).collect(),
             faults: Faults::default(),
-            counters,
         }
     }
 
+    pub(super) fn id(&self) -> StageId {
+        self.identity.id
+    }
+
     pub(super) fn name(&self) -> &str {
-        &self.compiled.description.name
+        self.version.name()
     }
 
     pub(super) fn needs(&self) -> Needs {
-        self.compiled.description.needs
+        self.version.needs()
+    }
+
+    /// The compiled code of that file, if it is that of a version that is known.
+    pub(super) fn compiled_as(&self, hash: Hash) -> Option<Arc<Compiled>> {
+        let previous = self.previous.as_ref().map(|previous| &previous.version);
+        let known = [Some(&self.version), previous];
+        let known = known.into_iter().flatten().map(|known| &known.compiled);
+        let mut known = known.filter(|compiled| compiled.hash == hash);
+        known.next().cloned()
     }
 
     /// Makes a lifecycle call on all stages that are here, also after one failed.
@@ -142,7 +153,9 @@ impl Extension {
     }
 
     pub(super) fn report(&self, position: usize) -> ExtensionReport {
-        let description = &self.compiled.description;
+        let version = &self.version;
+        let description = &version.compiled.description;
+        let previous = self.previous.as_ref().map(|previous| &previous.version);
         ExtensionReport {
             name: description.name.clone(),
             version: description.version.clone(),
@@ -151,11 +164,18 @@ impl Extension {
             position,
             terms: self.terms,
             generation: self.generation,
-            hash: self.compiled.hash.to_string(),
-            file: self.file.clone(),
-            params: self.params.clone(),
+            hash: version.compiled.hash.to_string(),
+            loaded: version.loaded,
+            previous: previous.map(|before| VersionReport {
+                version: before.compiled.description.version.clone(),
+                hash: before.compiled.hash.to_string(),
+                params: before.params.clone(),
+            }),
+            rejected: self.rejected.clone(),
+            file: version.file.clone(),
+            params: version.params.clone(),
             needs: description.needs,
-            log: self.log.get(),
+            log: self.identity.log.get(),
             counts: self.counts(),
         }
     }
@@ -166,14 +186,14 @@ impl Extension {
         match self.life {
             Life::Added => State::Added,
             Life::Stopped => State::Stopped,
-            Life::Started if self.counters.iter().any(quarantined) => State::Quarantined,
+            Life::Started if self.identity.counters.iter().any(quarantined) => State::Quarantined,
             Life::Started => State::Started,
         }
     }
 
-    fn counts(&self) -> Counts {
+    pub(super) fn counts(&self) -> Counts {
         let sum = |counter: fn(&StageCounters) -> &Counter| {
-            let workers = self.counters.iter();
+            let workers = self.identity.counters.iter();
             workers.map(|counters| counter(counters).get()).sum()
         };
         Counts {

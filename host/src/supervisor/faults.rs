@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Supervisor;
 use crate::chain::{Culprit, FaultReport, Frame, Reporter};
-use crate::event::{CommandError, Event, FailedPacket, FaultRecord, Reply};
+use crate::event::{CommandError, Event, FailedPacket, FaultRecord, Notice, Reply};
 use crate::registry::{Registry, canonical};
 use crate::runtime::{Hash, names, source_frames};
 
@@ -44,7 +44,7 @@ impl Supervisor {
         let events = self.events.clone();
         Box::new(move |report| {
             // With the daemon ending there may be nobody to tell.
-            let _ = events.send(Event::Fault(Box::new(report)));
+            let _ = events.send(Event::Notice(Notice::Fault(Box::new(report))));
         })
     }
 
@@ -52,18 +52,18 @@ impl Supervisor {
     pub(super) fn note_fault(&mut self, report: FaultReport) {
         let queue = self.queue_of(report.worker);
         let mut extensions = self.extensions.iter_mut();
-        let Some(extension) = extensions.find(|extension| extension.id == report.stage) else {
+        let Some(extension) = extensions.find(|extension| extension.id() == report.stage) else {
             // It was deleted meanwhile.
             return;
         };
         let frames = bounded(report.fault.backtrace);
-        let description = &extension.compiled.description;
+        let description = &extension.version.compiled.description;
         let record = FaultRecord {
             at: report.at,
             kind: report.fault.kind,
             extension: description.name.clone(),
             version: description.version.clone(),
-            hash: extension.compiled.hash.to_string(),
+            hash: extension.version.compiled.hash.to_string(),
             generation: self.generation,
             worker: report.worker,
             call: report.call,
@@ -88,7 +88,7 @@ impl Supervisor {
         };
         let faults = &mut extension.faults;
         faults.push(record, frames);
-        faults.look_up_now_and_then(&self.registry, &extension.file);
+        faults.look_up_now_and_then(&self.registry, &extension.version.file);
     }
 
     /// Tells the faults of an extension, or of all, the latest last.
@@ -105,7 +105,9 @@ impl Supervisor {
         };
         let mut told = Vec::new();
         for extension in asked {
-            extension.faults.look_up(&self.registry, &extension.file);
+            extension
+                .faults
+                .look_up(&self.registry, &extension.version.file);
             told.extend(extension.faults.records().cloned());
         }
         told.sort_by_key(|record| record.at);

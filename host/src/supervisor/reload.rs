@@ -109,12 +109,12 @@ impl Supervisor {
     fn anew(&self, place: usize, wanted: &Wanted) -> Vec<&'static str> {
         let extension = &self.extensions[place];
         let mut anew = Vec::new();
-        if extension.params != wanted.params {
+        if extension.version.params != wanted.params {
             anew.push("params");
         }
         // One whose file is gone needs no other.
         let file = self.registry.find(&wanted.name);
-        if file.is_ok_and(|file| file != extension.file) {
+        if file.is_ok_and(|file| file != extension.version.file) {
             anew.push("file");
         }
         anew

@@ -50,7 +50,7 @@ impl Supervisor {
         for mut extension in leave {
             if extension.life == Life::Started {
                 extension.life = Life::Stopped;
-                were_started.push(extension.id);
+                were_started.push(extension.id());
                 changed.push(self.extensions.len());
             }
             self.extensions.push(extension);
@@ -73,7 +73,7 @@ impl Supervisor {
             }
         }
         self.finish_from(first_leaving, |extension| {
-            were_started.contains(&extension.id)
+            were_started.contains(&extension.id())
         });
         for told in done.iter().filter(|told| told.done != Done::Left) {
             tracing::info!(
@@ -124,7 +124,7 @@ impl Supervisor {
         let mut all = std::mem::take(&mut self.extensions);
         let mut started = Vec::new();
         for before in before {
-            let Some(place) = all.iter().position(|known| known.id == before.id) else {
+            let Some(place) = all.iter().position(|known| known.id() == before.id) else {
                 continue;
             };
             let mut extension = all.remove(place);
@@ -133,7 +133,7 @@ impl Supervisor {
             }
             extension.life = before.life;
             extension.terms = before.terms;
-            extension.log.set(before.log);
+            extension.identity.log.set(before.log);
             extension.required = before.required;
             extension.generation = before.generation;
             self.extensions.push(extension);
@@ -142,7 +142,7 @@ impl Supervisor {
         let mut were_started = Vec::new();
         for mut made in all {
             if made.life == Life::Started {
-                were_started.push(made.id);
+                were_started.push(made.id());
             }
             made.life = Life::Stopped;
             self.extensions.push(made);
@@ -153,17 +153,19 @@ impl Supervisor {
         for place in started {
             stop_again(&mut self.extensions[place]);
         }
-        self.finish_from(first_made, |extension| were_started.contains(&extension.id));
+        self.finish_from(first_made, |extension| {
+            were_started.contains(&extension.id())
+        });
     }
 }
 
 impl Before {
     fn of(extension: &Extension) -> Self {
         Self {
-            id: extension.id,
+            id: extension.id(),
             life: extension.life,
             terms: extension.terms,
-            log: extension.log.get(),
+            log: extension.identity.log.get(),
             required: extension.required,
             generation: extension.generation,
         }
@@ -241,13 +243,13 @@ fn change(extension: &mut Extension, terms: Terms, wanted: &Wanted) -> Vec<&'sta
         ("grant", was.grant != terms.grant),
         ("policy", was.policy != terms.policy),
         ("limits", was.limits != terms.limits),
-        ("log", extension.log.get() != wanted.log),
+        ("log", extension.identity.log.get() != wanted.log),
         ("started", extension.life != life && life == Life::Started),
         ("stopped", extension.life != life && life == Life::Stopped),
     ];
     extension.terms = terms;
     extension.life = life;
-    extension.log.set(wanted.log);
+    extension.identity.log.set(wanted.log);
     extension.required = wanted.required;
     let changes = changes.into_iter().filter(|(_, is_so)| *is_so);
     changes.map(|(name, _)| name).collect()

@@ -1,0 +1,132 @@
+//! Another version of an extension: how it is asked for, and what became of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipqext_protocol::Command;
+use ipqext_protocol::swap::{Rollback, SetParams, Swap, Swapped, Version};
+
+use super::ClientError;
+use crate::params;
+use crate::units::time_text;
+
+/// Has another version take an extension's place.
+#[derive(Debug, clap::Args)]
+pub(super) struct SwapOptions {
+    /// Its name.
+    name: String,
+    /// The file of the new version [default: the extension's in the ext-dir].
+    file: Option<PathBuf>,
+    /// Begin anew, without the state of the running version.
+    #[arg(long)]
+    fresh: bool,
+    /// Do not try it on packets before.
+    #[arg(long)]
+    unchecked: bool,
+}
+
+/// Gives an extension other parameters.
+#[derive(Debug, clap::Args)]
+pub(super) struct SetOptions {
+    /// Its name.
+    name: String,
+    /// Its parameters, as `every=2`; @FILE reads them from a file, @- from the standard
+    /// input. Write @@ for a text that begins with @.
+    #[arg(allow_hyphen_values = true)]
+    params: String,
+    /// Begin anew, without the state that it has.
+    #[arg(long)]
+    fresh: bool,
+    /// Do not try it on packets before.
+    #[arg(long)]
+    unchecked: bool,
+}
+
+/// Goes back to the version before.
+#[derive(Debug, clap::Args)]
+pub(super) struct RollbackOptions {
+    /// Its name.
+    name: String,
+    /// Begin anew, without the state that it had.
+    #[arg(long)]
+    fresh: bool,
+}
+
+impl SwapOptions {
+    /// The request. The daemon may have another working directory.
+    pub(super) fn request(self) -> Result<Command, ClientError> {
+        let file = self.file.map(|file| {
+            let absolute = std::path::absolute(&file);
+            let absolute = absolute.unwrap_or(file);
+            absolute.display().to_string()
+        });
+        Ok(Command::Swap(Swap {
+            name: self.name,
+            file,
+            fresh: self.fresh,
+            unchecked: self.unchecked,
+        }))
+    }
+}
+
+impl SetOptions {
+    /// The request.
+    pub(super) fn request(self) -> Result<Command, ClientError> {
+        Ok(Command::Set(SetParams {
+            name: self.name,
+            params: params::expand(self.params)?,
+            fresh: self.fresh,
+            unchecked: self.unchecked,
+        }))
+    }
+}
+
+impl RollbackOptions {
+    /// The request.
+    pub(super) fn request(self) -> Command {
+        Command::Rollback(Rollback {
+            name: self.name,
+            fresh: self.fresh,
+        })
+    }
+}
+
+/// What became of it.
+pub(super) fn swapped(swapped: &Swapped) -> String {
+    let Swapped {
+        extension,
+        from,
+        took_us: took,
+        ..
+    } = swapped;
+    let now = Version {
+        version: extension.version.clone(),
+        hash: extension.hash.clone(),
+        params: extension.params.clone(),
+    };
+    let state = match swapped.state.as_str() {
+        "carried" => "goes on with its state",
+        "anew" => "began anew",
+        _ => "has no state to carry over",
+    };
+    let tried = match swapped.tried {
+        0 => String::new(),
+        tried => format!(", tried on {tried} packets"),
+    };
+    let in_all = took.compile + took.preflight + took.init + took.adopt;
+    format!(
+        "{}: {} in place of {}, generation {}; it {state}{tried}; took {}, packets waited {} at \
+         most\n",
+        extension.name,
+        named(&now),
+        named(from),
+        extension.generation,
+        time_text(Duration::from_micros(in_all)),
+        time_text(Duration::from_micros(took.pause)),
+    )
+}
+
+fn named(version: &Version) -> String {
+    let hash = &version.hash[..version.hash.floor_char_boundary(8)];
+    format!("{} ({hash})", version.version)
+}

@@ -1,0 +1,423 @@
+//! Another version takes an extension's place, under live traffic: of its code, or of its
+//! parameters.
+//!
+//! `candidate → compiled → preflighted → prepared → published → adopted → retired`: a
+//! version is loaded, compiled, tried on packets and initialised here, off the workers.
+//! Then each worker, between two batches, has the running one save its state and the new
+//! one take it up; when all are ready all change, else none does. What the workers give
+//! back is finished here, after the answer.
+//!
+//! **Invariant:** no packet is seen by neither version, or by both.
+//!
+//! **Invariant:** until the new one is adopted, whatever fails leaves the running one as it
+//! was.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Supervisor;
+use super::commands::shown;
+use super::extension::{Extension, Life};
+use super::probation::Probation;
+use super::version::{Candidate, Version, granted};
+use crate::chain::{Lifecycle, LifecycleError, Saved, Stage, Terms};
+use crate::event::{Carried, CommandError, Rejected, Reply, Swap, Swapped, Took, VersionReport};
+use crate::packet::Grant;
+use crate::runtime::Hash;
+
+/// The version before the one that runs.
+pub(super) struct Previous {
+    pub(super) version: Version,
+    grant: Grant,
+    /// By worker: what it saved when its place was taken.
+    saved: Vec<Option<Arc<Saved>>>,
+}
+
+/// What state a version begins with.
+enum Beginning {
+    /// That of the running one.
+    Present,
+    /// None.
+    Anew,
+    /// What was saved, by worker.
+    From(Vec<Option<Arc<Saved>>>),
+}
+
+impl Supervisor {
+    /// Swaps an extension for what its file is now, or another file.
+    ///
+    /// # Errors
+    /// It cannot be had, or fails before it is adopted: nothing has changed.
+    pub(super) fn swap(&mut self, place: usize, how: &Swap) -> Result<Reply, CommandError> {
+        let mut took = Took::default();
+        let swapped = self.try_swap(place, how, &mut took);
+        self.swapped(place, how.file.clone(), swapped)
+    }
+
+    fn try_swap(
+        &mut self,
+        place: usize,
+        how: &Swap,
+        took: &mut Took,
+    ) -> Result<Swapped, CommandError> {
+        let began = Instant::now();
+        let extension = &self.extensions[place];
+        let (name, file) = (extension.name(), how.file.as_deref());
+        let (file, compiled) = self.load(name, file, Some(extension))?;
+        took.compile = began.elapsed();
+        let params = extension.version.params.clone();
+        let version = self.version(file, compiled, params);
+        self.change(place, version, how, took)
+    }
+
+    /// Gives an extension other parameters.
+    ///
+    /// # Errors
+    /// It refuses them, or fails with them: nothing has changed.
+    pub(super) fn set(
+        &mut self,
+        place: usize,
+        params: String,
+        how: &Swap,
+    ) -> Result<Reply, CommandError> {
+        let running = self.extensions[place].version.clone();
+        let version = self.version(running.file, running.compiled, params);
+        let swapped = self.change(place, version, how, &mut Took::default());
+        self.swapped(place, None, swapped)
+    }
+
+    /// Takes note of what became of a version, and tells of it.
+    fn swapped(
+        &mut self,
+        place: usize,
+        file: Option<PathBuf>,
+        swapped: Result<Swapped, CommandError>,
+    ) -> Result<Reply, CommandError> {
+        let extension = &mut self.extensions[place];
+        match swapped {
+            Ok(swapped) => {
+                let rule = extension.terms.policy.rollback;
+                extension.probation = rule.map(|rule| Probation::begin(rule, extension.counts()));
+                let version = &extension.version;
+                tracing::info!(
+                    extension = extension.name(),
+                    version = swapped.extension.version,
+                    hash = swapped.extension.hash,
+                    params = shown(&version.params),
+                    before = swapped.from.version,
+                    before_hash = swapped.from.hash,
+                    generation = swapped.extension.generation,
+                    took = ?swapped.took.in_all(),
+                    pause = ?swapped.took.pause,
+                    "extension swapped"
+                );
+                Ok(Reply::Swapped(Box::new(swapped)))
+            }
+            Err(error) => {
+                let error = CommandError::NotSwapped(Box::new(error));
+                extension.reject(file, None, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Has a version take the place of the running one.
+    fn change(
+        &mut self,
+        place: usize,
+        version: Version,
+        how: &Swap,
+        took: &mut Took,
+    ) -> Result<Swapped, CommandError> {
+        let extension = &self.extensions[place];
+        let (before, after) = (&extension.version, &version);
+        let (had_state, has_state) = (before.has_state(), after.has_state());
+        let (beginning, state) = match (how.fresh, had_state, has_state) {
+            (true, ..) => (Beginning::Anew, Carried::Anew),
+            (false, true, true) => (Beginning::Present, Carried::Whole),
+            (false, true, false) => {
+                return Err(CommandError::StateLost(extension.name().to_owned()));
+            }
+            (false, false, _) => (Beginning::Anew, Carried::None),
+        };
+        let from = before.report();
+        let terms = Terms {
+            grant: granted(extension.terms.grant, before.needs(), after.needs()),
+            ..extension.terms
+        };
+        let previous = Previous {
+            version: before.clone(),
+            grant: extension.terms.grant,
+            saved: vec![None; self.workers as usize],
+        };
+        let began = Instant::now();
+        let tried = match how.unchecked {
+            true => 0,
+            false => self.preflight(&version, terms)?,
+        };
+        took.preflight = began.elapsed();
+        self.exchange(place, version, terms, beginning, took)?;
+        let extension = &mut self.extensions[place];
+        extension.previous = Some(previous);
+        extension.rejected = None;
+        Ok(Swapped {
+            extension: extension.report(place + 1),
+            from,
+            state,
+            tried,
+            took: *took,
+        })
+    }
+
+    /// Goes back to the version before, and the state that it had.
+    ///
+    /// # Errors
+    /// There is none, or it does not begin again: nothing has changed.
+    pub(super) fn roll_back(&mut self, place: usize, fresh: bool) -> Result<Reply, CommandError> {
+        let extension = &mut self.extensions[place];
+        let Some(previous) = extension.previous.take() else {
+            return Err(CommandError::NoPrevious(extension.name().to_owned()));
+        };
+        let had_state = previous.version.has_state();
+        let (beginning, state) = match (fresh, had_state) {
+            (true, _) => (Beginning::Anew, Carried::Anew),
+            (false, true) => (Beginning::From(previous.saved.clone()), Carried::Whole),
+            (false, false) => (Beginning::Anew, Carried::None),
+        };
+        let from = extension.version.report();
+        let terms = Terms {
+            grant: previous.grant,
+            ..extension.terms
+        };
+        let Version {
+            file,
+            params,
+            compiled,
+            ..
+        } = previous.version.clone();
+        let version = self.version(file, compiled, params);
+        let mut took = Took::default();
+        if let Err(error) = self.exchange(place, version, terms, beginning, &mut took) {
+            self.extensions[place].previous = Some(previous);
+            return Err(CommandError::NotSwapped(Box::new(error)));
+        }
+        let extension = &mut self.extensions[place];
+        extension.probation = None;
+        let report = extension.report(place + 1);
+        tracing::info!(
+            extension = report.name,
+            version = report.version,
+            hash = report.hash,
+            before = from.version,
+            before_hash = from.hash,
+            generation = report.generation,
+            "extension rolled back"
+        );
+        Ok(Reply::Swapped(Box::new(Swapped {
+            extension: report,
+            from,
+            state,
+            tried: 0,
+            took,
+        })))
+    }
+
+    /// Initialises a version, and has it take the place of the running one on all workers,
+    /// or on none.
+    fn exchange(
+        &mut self,
+        place: usize,
+        version: Version,
+        terms: Terms,
+        beginning: Beginning,
+        took: &mut Took,
+    ) -> Result<(), CommandError> {
+        let began = Instant::now();
+        let identity = self.extensions[place].identity.clone();
+        let mut stages = self.stages(&version, &identity, terms.limits)?;
+        let starts = self.extensions[place].life == Life::Started;
+        if let Err(error) = self.begin(place, &mut stages, beginning, terms, starts) {
+            self.leaving.extend((0..).zip(stages));
+            return Err(error);
+        }
+        took.init = began.elapsed();
+        let began = Instant::now();
+        let candidate = Candidate {
+            version,
+            terms,
+            stages,
+        };
+        let extension = &mut self.extensions[place];
+        let before = extension.replace(candidate);
+        if starts {
+            match self.publish_together(&[place]) {
+                Ok(pause) => took.pause = pause,
+                Err(error) => {
+                    let refused = self.extensions[place].replace(before);
+                    self.leaving.extend((0..).zip(refused.stages));
+                    return Err(error);
+                }
+            }
+        } else {
+            self.leaving.extend((0..).zip(before.stages));
+        }
+        took.adopt = began.elapsed();
+        Ok(())
+    }
+
+    /// Gives the stages of a new version what they begin with, as far as that is not done by
+    /// the workers.
+    fn begin(
+        &mut self,
+        place: usize,
+        stages: &mut [Stage],
+        beginning: Beginning,
+        terms: Terms,
+        starts: bool,
+    ) -> Result<(), CommandError> {
+        let extension = &mut self.extensions[place];
+        if !starts {
+            extension.check_home()?;
+        }
+        let allowed = terms.limits.call_deadline;
+        for (worker, stage) in stages.iter_mut().enumerate() {
+            stage.set_terms(terms);
+            let name = stage.name.clone();
+            let failed =
+                |call| move |error: LifecycleError| CommandError::lifecycle(&name, call, error);
+            let saved = match &beginning {
+                Beginning::Present if starts => {
+                    stage.taking_over();
+                    continue;
+                }
+                Beginning::Present => match &mut extension.idle[worker] {
+                    Some(idle) => idle.save(allowed).map_err(failed.clone()("save"))?,
+                    None => None,
+                },
+                Beginning::Anew => None,
+                Beginning::From(saved) => saved.get(worker).cloned().flatten(),
+            };
+            let call = if saved.is_some() { "restore" } else { "start" };
+            let begun = stage.take_over(saved, starts, allowed);
+            begun.map_err(failed(call))?;
+        }
+        Ok(())
+    }
+
+    /// Finishes the stages that no worker has any more, off the workers and after the
+    /// answer. What they have saved is kept to go back to.
+    pub(super) fn finish_leaving(&mut self) {
+        for (worker, mut stage) in std::mem::take(&mut self.leaving) {
+            let allowed = stage.terms().limits.call_deadline;
+            let mut known = self.extensions.iter_mut();
+            let known = known.find(|known| known.id() == stage.id);
+            let previous = known.and_then(|known| known.previous.as_mut());
+            let previous = previous.filter(|it| it.version.edition == stage.edition);
+            if let Some(saved) = previous.and_then(|it| it.saved.get_mut(worker as usize)) {
+                // What it cannot save now it may have saved before.
+                *saved = stage.save(allowed).unwrap_or_else(|_| stage.last_saved());
+            }
+            let mut calls = vec![Lifecycle::Fini];
+            if stage.is_started() {
+                calls.insert(0, Lifecycle::Stop);
+            }
+            for call in calls {
+                if let Err(error) = stage.lifecycle(call) {
+                    let extension = &*stage.name;
+                    tracing::warn!(extension, error = %error, "while a version was finished");
+                }
+            }
+        }
+    }
+
+    /// A file of the ext-dir has changed: the extension that was loaded from it is swapped,
+    /// unless the file has the code that runs, or that was tried already.
+    pub(super) fn file_changed(&mut self, file: &std::path::Path) {
+        let mut all = self.extensions.iter();
+        let Some(place) = all.position(|extension| extension.version.file == file) else {
+            return;
+        };
+        // One that is gone, or cannot be read yet, changes nothing.
+        let Ok(wasm) = self.registry.read(file) else {
+            return;
+        };
+        let hash = Hash::of(&wasm);
+        let extension = &self.extensions[place];
+        let is_rejected =
+            |rejected: &Rejected| rejected.hash.as_deref() == Some(&*hash.to_string());
+        if extension.version.compiled.hash == hash
+            || extension.rejected.as_ref().is_some_and(is_rejected)
+        {
+            return;
+        }
+        let how = Swap {
+            file: Some(file.to_owned()),
+            ..Swap::default()
+        };
+        if let Err(error) = self.swap(place, &how) {
+            let extension = &mut self.extensions[place];
+            extension.reject(Some(file.to_owned()), Some(hash), &error);
+            tracing::error!(
+                extension = extension.name(),
+                file = %file.display(),
+                hash = %hash,
+                error = %error,
+                "a changed file is not taken"
+            );
+        }
+    }
+}
+
+impl Version {
+    pub(super) fn report(&self) -> VersionReport {
+        VersionReport {
+            version: self.compiled.description.version.clone(),
+            hash: self.compiled.hash.to_string(),
+            params: self.params.clone(),
+        }
+    }
+}
+
+impl Extension {
+    /// Puts a version in place of the present one, which is handed back with the stages that
+    /// are here.
+    fn replace(&mut self, candidate: Candidate) -> Candidate {
+        let Candidate {
+            version,
+            terms,
+            stages,
+        } = candidate;
+        let before = std::mem::replace(&mut self.version, version);
+        let idle = self.idle.iter_mut().map(Option::take).collect::<Vec<_>>();
+        // Stages that are with a worker are of the present version.
+        self.idle = stages.into_iter().map(Some).collect();
+        self.idle.resize_with(idle.len(), || None);
+        Candidate {
+            version: before,
+            terms: std::mem::replace(&mut self.terms, terms),
+            stages: idle.into_iter().flatten().collect(),
+        }
+    }
+
+    /// Notes why a version does not run.
+    pub(super) fn reject(
+        &mut self,
+        file: Option<PathBuf>,
+        hash: Option<Hash>,
+        error: &CommandError,
+    ) {
+        self.rejected = Some(Rejected {
+            at: SystemTime::now(),
+            file: file.unwrap_or_else(|| self.version.file.clone()),
+            hash: hash.map(|hash| hash.to_string()),
+            reason: error.to_string(),
+        });
+    }
+}
+
+impl Took {
+    fn in_all(&self) -> Duration {
+        self.compile + self.preflight + self.init + self.adopt
+    }
+}
