@@ -503,21 +503,6 @@ pub enum CommandError {
         "{0}: there is no version to go back to: it was not swapped since it was added, or went back already"
     )]
     NoPrevious(String),
-    /// A version failed too often in its first time.
-    #[error(
-        "{name} {version} failed {faults} times in its first {window:?}, and the version before \
-         runs again; see ipqext faults {name}"
-    )]
-    TakenBack {
-        /// The extension's name.
-        name: String,
-        /// The version.
-        version: String,
-        /// How often it failed.
-        faults: u64,
-        /// The time that counts.
-        window: Duration,
-    },
     /// Not all workers were ready for a change that they make together or not at all.
     #[error(
         "the workers were not all ready for it within a fifth of a second; nothing has changed, \
@@ -574,7 +559,8 @@ fn tried(bytes: Option<&[u8]>) -> String {
     let Some(bytes) = bytes else {
         return String::new();
     };
-    let shown = ipqext_protocol::hexadecimal::encode(&bytes[..bytes.len().min(SHOWN)]);
+    let shown = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}"));
+    let shown = shown.collect::<String>();
     let rest = if bytes.len() > SHOWN { "…" } else { "" };
     format!("; the packet, of {} bytes: {shown}{rest}", bytes.len())
 }

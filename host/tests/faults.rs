@@ -242,7 +242,7 @@ impl Running {
             },
             culprit,
             untold: 3,
-        })));
+        }))));
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 
 use ipqext_protocol::faults::Faults;
+use ipqext_protocol::swap::{Rollback, SetParams, Swap};
 use ipqext_protocol::terms::{Limits, Policy, SetLimits, SetPolicy};
 use ipqext_protocol::trace::{Explain, Trace};
 use ipqext_protocol::{Add, Group, MoveTo, Named, Request, SetGrant, SetGroup, SetLog};
@@ -100,6 +101,20 @@ fn the_wire_form_of_every_command() {
                 ..Limits::default()
             },
         }),
+        Command::Swap(Swap {
+            name: "x".to_owned(),
+            ..Swap::default()
+        }),
+        Command::Set(SetParams {
+            name: "x".to_owned(),
+            params: "every=2".to_owned(),
+            fresh: true,
+            unchecked: false,
+        }),
+        Command::Rollback(Rollback {
+            name: "x".to_owned(),
+            fresh: false,
+        }),
         Command::Log(SetLog {
             name: "x".to_owned(),
             level: "debug".to_owned(),
@@ -133,6 +148,7 @@ fn the_wire_form_of_every_command() {
             Command::Info(_) | Command::Help(_) => {}
             Command::Move(_) | Command::Grant(_) | Command::Log(_) => {}
             Command::Policy(_) | Command::Limit(_) => {}
+            Command::Swap(_) | Command::Set(_) | Command::Rollback(_) => {}
             Command::Trace(_) | Command::Explain(_) | Command::Faults(_) => {}
         }
         serde_json::to_string(&Request::new(7, command)).unwrap()
@@ -153,6 +169,9 @@ fn the_wire_form_of_every_command() {
     {"jsonrpc":"2.0","id":7,"method":"grant","params":{"name":"x","verdicts":["drop"]}}
     {"jsonrpc":"2.0","id":7,"method":"policy","params":{"name":"x","policy":{"on_fault":"drop","quarantine":null}}}
     {"jsonrpc":"2.0","id":7,"method":"limit","params":{"name":"x","limits":{"memory_bytes":65536,"cpu_percent":20.0}}}
+    {"jsonrpc":"2.0","id":7,"method":"swap","params":{"name":"x"}}
+    {"jsonrpc":"2.0","id":7,"method":"set","params":{"name":"x","params":"every=2","fresh":true}}
+    {"jsonrpc":"2.0","id":7,"method":"rollback","params":{"name":"x"}}
     {"jsonrpc":"2.0","id":7,"method":"log","params":{"name":"x","level":"debug"}}
     {"jsonrpc":"2.0","id":7,"method":"trace","params":{"filter":"icmp"}}
     {"jsonrpc":"2.0","id":7,"method":"explain","params":{"bytes":"45","mark":0,"hook":"input"}}

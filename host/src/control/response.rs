@@ -95,7 +95,6 @@ fn classify(error: &CommandError) -> (i32, &'static str) {
         CommandError::StateLost(_) => (-32022, "state-lost"),
         CommandError::Preflight { .. } => (-32023, "preflight"),
         CommandError::NoPrevious(_) => (-32024, "no-previous"),
-        CommandError::TakenBack { .. } => (-32025, "taken-back"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Supervisor;
 use crate::chain::{Rollback, StageId};
-use crate::event::{CommandError, Counts};
+use crate::event::Counts;
 
 /// The first time of a version.
 #[derive(Clone, Copy, Debug)]
@@ -60,20 +60,20 @@ impl Supervisor {
             extension.version.file.clone(),
             extension.version.compiled.hash,
         );
-        let reason = CommandError::TakenBack {
-            name: extension.name().to_owned(),
-            version: extension.version.compiled.description.version.clone(),
-            faults,
-            window: probation.rule.window,
-        };
-        tracing::error!(extension = extension.name(), error = %reason, "version is taken back");
+        let (name, version) = (extension.name(), extension.version.report().version);
+        let reason = format!(
+            "{name} {version} failed {faults} times in its first {:?}, and the version before runs \
+             again; see ipqext faults {name}",
+            probation.rule.window
+        );
+        tracing::error!(extension = name, error = reason, "version is taken back");
         let mut rolled_back = self.roll_back(place, false);
         if let Err(error) = &rolled_back {
             tracing::error!(error = %error, "its state cannot be taken back, so it begins anew");
             rolled_back = self.roll_back(place, true);
         }
         let extension = &mut self.extensions[place];
-        extension.reject(Some(file), Some(hash), &reason);
+        extension.reject(file, Some(hash), reason);
         if let Err(error) = rolled_back {
             tracing::error!(extension = extension.name(), error = %error, "it goes on");
         }

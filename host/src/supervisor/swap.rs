@@ -116,7 +116,8 @@ impl Supervisor {
             }
             Err(error) => {
                 let error = CommandError::NotSwapped(Box::new(error));
-                extension.reject(file, None, &error);
+                let file = file.unwrap_or_else(|| extension.version.file.clone());
+                extension.reject(file, None, error.to_string());
                 Err(error)
             }
         }
@@ -357,7 +358,7 @@ impl Supervisor {
         };
         if let Err(error) = self.swap(place, &how) {
             let extension = &mut self.extensions[place];
-            extension.reject(Some(file.to_owned()), Some(hash), &error);
+            extension.reject(file.to_owned(), Some(hash), error.to_string());
             tracing::error!(
                 extension = extension.name(),
                 file = %file.display(),
@@ -401,17 +402,12 @@ impl Extension {
     }
 
     /// Notes why a version does not run.
-    pub(super) fn reject(
-        &mut self,
-        file: Option<PathBuf>,
-        hash: Option<Hash>,
-        error: &CommandError,
-    ) {
+    pub(super) fn reject(&mut self, file: PathBuf, hash: Option<Hash>, reason: String) {
         self.rejected = Some(Rejected {
             at: SystemTime::now(),
-            file: file.unwrap_or_else(|| self.version.file.clone()),
+            file,
             hash: hash.map(|hash| hash.to_string()),
-            reason: error.to_string(),
+            reason,
         });
     }
 }
