@@ -21,7 +21,7 @@ mod swap;
 mod wanted;
 
 pub use fault::{FailedPacket, FaultRecord};
-pub use swap::{Carried, Rejected, Swap, Swapped, Took, TriedOn, VersionReport};
+pub use swap::{Carried, Rejected, Swap, Swapped, Took, TriedOn, Unfit, VersionReport};
 pub use wanted::{Done, Reloaded, Wanted};
 
 /// Where events are sent. Never blocks; a control client has at most one command
@@ -482,22 +482,8 @@ pub enum CommandError {
     )]
     StateLost(String),
     /// A version fails on a packet that it was tried on.
-    #[error(
-        "{name} {version} fails {on} that it was tried on: {fault}{}",
-        tried(bytes.as_deref())
-    )]
-    Preflight {
-        /// The extension's name.
-        name: String,
-        /// Its version.
-        version: String,
-        /// Which packets those were.
-        on: TriedOn,
-        /// The packet's bytes, if it was one.
-        bytes: Option<Vec<u8>>,
-        /// How it failed.
-        fault: Fault,
-    },
+    #[error(transparent)]
+    Preflight(Box<Unfit>),
     /// There is no version before.
     #[error(
         "{0}: there is no version to go back to: it was not swapped since it was added, or went back already"
@@ -551,18 +537,6 @@ impl CommandError {
             LifecycleError::Fault(fault) => Self::Fault { name, call, fault },
         }
     }
-}
-
-/// The packet that a version failed on.
-fn tried(bytes: Option<&[u8]>) -> String {
-    const SHOWN: usize = 128;
-    let Some(bytes) = bytes else {
-        return String::new();
-    };
-    let shown = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}"));
-    let shown = shown.collect::<String>();
-    let rest = if bytes.len() > SHOWN { "…" } else { "" };
-    format!("; the packet, of {} bytes: {shown}{rest}", bytes.len())
 }
 
 fn these(names: &[String]) -> String {

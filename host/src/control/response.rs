@@ -93,7 +93,7 @@ fn classify(error: &CommandError) -> (i32, &'static str) {
             classify(error)
         }
         CommandError::StateLost(_) => (-32022, "state-lost"),
-        CommandError::Preflight { .. } => (-32023, "preflight"),
+        CommandError::Preflight(_) => (-32023, "preflight"),
         CommandError::NoPrevious(_) => (-32024, "no-previous"),
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::ExtensionReport;
+use crate::chain::Fault;
 
 /// How another version is to take an extension's place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,6 +81,37 @@ pub struct Rejected {
     pub hash: Option<String>,
     /// Why.
     pub reason: String,
+}
+
+/// A version that fails on a packet that it was tried on.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} {version} fails {on}: {fault}{}", shown(bytes.as_deref()))]
+pub struct Unfit {
+    /// The extension's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Which packets those were.
+    pub on: TriedOn,
+    /// The packet's bytes, if it was one.
+    pub bytes: Option<Vec<u8>>,
+    /// How it failed.
+    pub fault: Fault,
+}
+
+/// The packet that a version failed on.
+fn shown(bytes: Option<&[u8]>) -> String {
+    const SHOWN: usize = 128;
+    let Some(bytes) = bytes else {
+        return String::new();
+    };
+    let shown = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}"));
+    let rest = if bytes.len() > SHOWN { "..." } else { "" };
+    format!(
+        "; the packet, of {} bytes: {}{rest}",
+        bytes.len(),
+        shown.collect::<String>()
+    )
 }
 
 /// Packets that a version is tried on.

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use super::Supervisor;
 use super::version::Version;
 use crate::chain::{Chain, FaultReport, Lifecycle, Place, StageId, Terms};
-use crate::event::{CommandError, TriedOn};
+use crate::event::{CommandError, TriedOn, Unfit};
 use crate::packet::{BATCH_MAX, Batch};
 use crate::telemetry::{LogLevel, StageCounters, Verbosity};
 use crate::worker::Seen;
@@ -62,13 +62,13 @@ impl Supervisor {
                 }
                 chain.evaluate(&mut batch, &self.links);
                 if let Ok(FaultReport { fault, culprit, .. }) = reports.try_recv() {
-                    return Err(CommandError::Preflight {
+                    return Err(CommandError::Preflight(Box::new(Unfit {
                         name,
                         version: version.compiled.description.version.clone(),
                         on,
                         bytes: culprit.map(|culprit| culprit.bytes.into_vec()),
                         fault,
-                    });
+                    })));
                 }
             }
         }
