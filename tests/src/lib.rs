@@ -1,8 +1,10 @@
 //! What the tests of the workspace share: extensions built or assembled for the sandbox, network
-//! namespaces of their own, the real programs running in them, and documents whose
-//! commands can be run.
+//! namespaces of their own, the real programs running in them, a flood of numbered
+//! packets and the account of it, and documents whose commands can be run.
 
+pub mod account;
 pub mod assembled;
+pub mod flood;
 pub mod guests;
 pub mod kernel;
 pub mod programs;

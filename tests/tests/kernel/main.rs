@@ -11,6 +11,7 @@ mod doctor;
 mod edits;
 mod ends;
 mod faults;
+mod flood;
 mod flows;
 mod guests;
 mod ipqtest;
