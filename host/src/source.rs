@@ -1,6 +1,7 @@
 //! Where packets come from, and where their verdicts go.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -119,6 +120,15 @@ pub enum OpenError {
         /// Who has it, as far as can be seen.
         owner: String,
     },
+    /// It cannot be taken over.
+    #[error(
+        "cannot take over queue {queue}: source nfq only knows queues that it bound itself; \
+         use --source netlink, or stop what holds the queue and start without --upgrade"
+    )]
+    NotAdopted {
+        /// The queue's number.
+        queue: u16,
+    },
     /// Anything else.
     #[error("cannot bind queue {queue}: {doing} failed")]
     Kernel {
@@ -141,6 +151,15 @@ pub struct SourceError {
     /// What the kernel said.
     #[source]
     pub source: io::Error,
+}
+
+/// What became of the process that served an adopted queue before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predecessor {
+    /// It has settled all packets that it had received.
+    Settled,
+    /// It may have died with packets in hand. Those are accepted.
+    Died,
 }
 
 /// A queue of packets that wait for their verdicts. One worker owns it.
@@ -179,6 +198,25 @@ pub trait PacketSource: Send {
     fn release(&mut self) -> Result<bool, SourceError> {
         Ok(false)
     }
+
+    /// Whether packets that came already wait here, and not in the kernel, for the next `recv`.
+    fn holds_packets(&self) -> bool {
+        false
+    }
+
+    /// A further descriptor of its socket, to be passed to another process: the queue and the
+    /// packets in it live as long as one of its descriptors.
+    ///
+    /// # Errors
+    /// It has none that others could use, or there are too many open.
+    fn descriptor(&self) -> io::Result<OwnedFd> {
+        let text = "this source cannot hand its queue to another process; use --source netlink";
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
+
+    /// Notes that another process may have received packets from it and died: those are
+    /// accepted with the next `recv`.
+    fn take_back(&mut self) {}
 
     /// How full it is, from 0 to 1, where it overflows: packets that wait against those that
     /// may. `batch` is what came last. Asked under load only.

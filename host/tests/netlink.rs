@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipqext_host::packet::{Batch, Edits, Needs, Settlement};
 use ipqext_host::source::netlink::{NetlinkConfig, NetlinkSource};
-use ipqext_host::source::{Gso, PacketSource, Received};
+use ipqext_host::source::{Gso, PacketSource, Predecessor, Received};
 use ipqext_tests::kernel;
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -204,4 +204,126 @@ fn a_source_that_spins_is_woken() {
     let mut batch = Batch::new();
     assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Woken);
     ringing.join().unwrap();
+}
+
+fn config(max_length: u32) -> NetlinkConfig {
+    NetlinkConfig {
+        queue: 5,
+        max_length,
+        fail_open: false,
+        gso: Gso::Auto,
+        coalesce: Duration::ZERO,
+        spin: Duration::ZERO,
+    }
+}
+
+/// What one source leaves in the queue the next one decides, each packet once and in order.
+#[test]
+fn a_queue_goes_on_with_another_source_on_its_socket() {
+    let test = "a_queue_goes_on_with_another_source_on_its_socket";
+    let Some(mut bench) = Bench::new(test, 4096, reads(60_000)) else {
+        return;
+    };
+    let mut batch = Batch::new();
+    let mut sent = 0;
+    for round in 0..20 {
+        // Longer than what the next source asks for.
+        bench.send(sent..sent + 200, 1000);
+        sent += 200;
+        assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Packets);
+        bench.source.settle(&batch).unwrap();
+        assert!(!bench.source.holds_packets());
+        let socket = bench.source.descriptor().unwrap();
+        bench.source = NetlinkSource::adopt(
+            socket,
+            config(4096),
+            reads(100 + round),
+            Predecessor::Settled,
+        )
+        .unwrap();
+        let mut arrived = batch.len();
+        while arrived < 200 {
+            assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Packets);
+            assert!(batch.entries()[0].packet.captured_length >= 100);
+            arrived += batch.len();
+            bench.source.settle(&batch).unwrap();
+        }
+        assert_eq!(bench.arrived(), Vec::from_iter(sent - 200..sent));
+    }
+    let losses = bench.source.meter().losses();
+    assert_eq!(losses.verdicts_refused, Some(0));
+    assert_eq!(losses.truncated, Some(0));
+}
+
+/// What a dead process had read is let go; what it had not read is decided.
+#[test]
+fn packets_that_a_dead_process_had_read_are_accepted_and_the_others_decided() {
+    let test = "packets_that_a_dead_process_had_read_are_accepted_and_the_others_decided";
+    let Some(mut bench) = Bench::new(test, 4096, reads(100)) else {
+        return;
+    };
+    let mut batch = Batch::new();
+    bench.send(0..100, 100);
+    assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Packets);
+    let read = batch.len() as u32;
+    let die = |source: &NetlinkSource| {
+        let socket = source.descriptor().unwrap();
+        NetlinkSource::adopt(socket, config(4096), reads(100), Predecessor::Died).unwrap()
+    };
+    bench.source = die(&bench.source);
+    assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Packets);
+    assert_eq!(bench.arrived(), Vec::from_iter(0..read));
+    for place in 0..batch.len() {
+        batch.decide(place, Settlement::Drop);
+    }
+    bench.source.settle(&batch).unwrap();
+    let dropped = batch.len() as u32;
+    assert_eq!(read + dropped, 100, "two batches take them all");
+
+    // All was read, and nothing comes.
+    bench.send(100..110, 100);
+    assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Packets);
+    bench.source = die(&bench.source);
+    let waker = bench.source.waker();
+    let began = Instant::now();
+    let ringing = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        waker.wake();
+    });
+    assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Woken);
+    assert!(began.elapsed() >= Duration::from_millis(150));
+    ringing.join().unwrap();
+    assert_eq!(bench.arrived(), Vec::from_iter(100..110));
+
+    // Nothing at all is there to be accepted.
+    bench.source = die(&bench.source);
+    std::thread::sleep(Duration::from_millis(60));
+    bench.source.waker().wake();
+    assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Woken);
+    bench.send(110..111, 100);
+    assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Packets);
+    bench.source.settle(&batch).unwrap();
+    assert_eq!(bench.arrived(), [110]);
+    let losses = bench.source.meter().losses();
+    assert_eq!(losses.verdicts_refused, Some(0));
+}
+
+#[test]
+fn a_descriptor_of_another_kind_is_refused() {
+    let test = "a_descriptor_of_another_kind_is_refused";
+    let Some(bench) = Bench::new(test, 100, reads(100)) else {
+        return;
+    };
+    let other = bench.sender.try_clone().unwrap().into();
+    let refused = NetlinkSource::adopt(other, config(100), reads(100), Predecessor::Died);
+    let error = refused.map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("taking over"), "{error}");
+    // A socket of netfilter that has not this queue.
+    let socket = bench.source.descriptor().unwrap();
+    let elsewhere = NetlinkConfig {
+        queue: 6,
+        ..config(100)
+    };
+    let adopted = NetlinkSource::adopt(socket, elsewhere, reads(100), Predecessor::Died);
+    assert_eq!(adopted.unwrap().settings().queue, 6, "it is bound then");
 }

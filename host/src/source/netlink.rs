@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -23,16 +24,18 @@ use nix::libc;
 use self::bell::Bell;
 use self::gauge::Gauge;
 use self::message::{Message, messages, next_message};
+use self::orphans::Orphans;
 use self::slots::{MESSAGE_BYTES, Slots, stride};
 use self::socket::{SEND_BYTES, Socket};
 use super::diagnosis;
 use super::request::{Configuration, Requests};
-use super::{Demand, Gso, Meter, OpenError, PacketSource, Received, SourceError};
+use super::{Demand, Gso, Meter, OpenError, PacketSource, Predecessor, Received, SourceError};
 use crate::packet::{BATCH_MAX, Batch, Needs, PACKET_BYTES_MAX, Packet, Settlement};
 
 mod bell;
 mod gauge;
 mod message;
+mod orphans;
 mod slots;
 mod socket;
 
@@ -79,6 +82,8 @@ pub struct NetlinkSource {
     sequence: u32,
     requests: Requests,
     slots: Slots,
+    /// Packets that a process that is gone may have received and not settled.
+    orphans: Option<Orphans>,
     /// Datagrams that came before the answer to a configuration.
     early: VecDeque<Box<[u8]>>,
     /// The highest number of a packet that was received.
@@ -108,38 +113,96 @@ impl NetlinkSource {
             }
         };
         let socket = Socket::open().map_err(failed("opening a netfilter netlink socket"))?;
+        let mut source = Self::over(socket, config, needs);
+        source
+            .enlarge_receive_buffer(source.configuration)
+            .map_err(failed("sizing its receive buffer"))?;
+        source
+            .bind()
+            .map_err(|error| diagnosis::explain_bind(queue, error))?;
+        Ok(source)
+    }
+
+    /// Serves a queue that another process bound to this socket and served by it, set up for
+    /// what is needed. What waits in it comes as if nothing had been.
+    ///
+    /// # Errors
+    /// The descriptor is of another kind, another socket has the queue, or the process may
+    /// not.
+    pub fn adopt(
+        socket: OwnedFd,
+        config: NetlinkConfig,
+        needs: Needs,
+        predecessor: Predecessor,
+    ) -> Result<Self, OpenError> {
+        let queue = config.queue;
+        let failed = |doing| {
+            move |source| OpenError::Kernel {
+                queue,
+                doing,
+                source,
+            }
+        };
+        let socket = Socket::adopt(socket).map_err(failed("taking over its netlink socket"))?;
+        let mut source = Self::over(socket, config, needs);
+        let configuration = source.configuration;
+        // What waits may have been copied under another setting.
+        source.slots.stride = stride(PACKET_BYTES_MAX as u32);
+        source
+            .enlarge_receive_buffer(configuration)
+            .map_err(failed("sizing its receive buffer"))?;
+        if predecessor == Predecessor::Died {
+            source.orphans = Some(Orphans::from_now());
+        }
+        match source.request(|requests, sequence| requests.configure(configuration, sequence)) {
+            Ok(()) => source.gauge.show(configuration),
+            // The socket outlived the queue, as after the end of its network namespace.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => source
+                .bind()
+                .map_err(|error| diagnosis::explain_bind(queue, error))?,
+            Err(error) => return Err(diagnosis::explain_bind(queue, error)),
+        }
+        Ok(source)
+    }
+
+    /// A source that reads from a socket, as if it were set up already.
+    fn over(socket: Socket, config: NetlinkConfig, needs: Needs) -> Self {
         let socket = Arc::new(socket);
         let configuration = configuration(&config, needs);
-        let mut source = Self {
+        Self {
             bell: Arc::new(Bell::new(&socket)),
             socket,
             gauge: Arc::new(Gauge::new(config)),
             configuration,
             sequence: 0,
-            requests: Requests::new(queue),
+            requests: Requests::new(config.queue),
             slots: Slots::new(configuration.copy_range),
             early: VecDeque::new(),
+            orphans: None,
             last_id: None,
             last_count: 0,
             is_exact: false,
             failed: None,
-        };
-        source
-            .enlarge_receive_buffer(configuration)
-            .map_err(failed("sizing its receive buffer"))?;
+        }
+    }
+
+    /// Binds the queue to the socket.
+    fn bind(&mut self) -> io::Result<()> {
+        let configuration = self.configuration;
+        let mut was_asked = false;
         // A queue whose answer got lost is bound: that is not asked for twice.
-        source
-            .request(|requests, sequence| match sequence {
-                1 => requests.bind(configuration, sequence),
-                _ => requests.configure(configuration, sequence),
-            })
-            .map_err(|error| diagnosis::explain_bind(queue, error))?;
-        source.gauge.show(configuration);
-        Ok(source)
+        self.request(
+            |requests, sequence| match std::mem::replace(&mut was_asked, true) {
+                false => requests.bind(configuration, sequence),
+                true => requests.configure(configuration, sequence),
+            },
+        )?;
+        self.gauge.show(configuration);
+        Ok(())
     }
 
     /// Sends one request and waits for its answer. Packets that come before it are kept.
-    fn request(&mut self, write: impl Fn(&mut Requests, u32)) -> io::Result<()> {
+    fn request(&mut self, mut write: impl FnMut(&mut Requests, u32)) -> io::Result<()> {
         for _ in 0..CONFIGURE_TRIES {
             self.sequence += 1;
             write(&mut self.requests, self.sequence);
@@ -271,6 +334,7 @@ impl NetlinkSource {
         match errno {
             0 => {}
             _ if sequence == bell::SEQUENCE => {}
+            libc::ENOENT if sequence == orphans::SEQUENCE => {}
             // The packet is gone, as after its rule's chain was deleted.
             libc::ENOENT => {
                 self.gauge.verdicts_refused.fetch_add(1, Ordering::Relaxed);
@@ -282,6 +346,24 @@ impl NetlinkSource {
                 });
             }
         }
+    }
+
+    /// Accepts what a process that is gone had received: all that came before the first
+    /// packet of this batch, or, if none comes for a while, all that there is.
+    fn release_orphans(&mut self, batch: &Batch) -> io::Result<()> {
+        let Some(orphans) = &self.orphans else {
+            return Ok(());
+        };
+        match batch.entries().first() {
+            Some(first) => orphans::release_before(&mut self.requests, first.packet.id),
+            None if self.socket.wait(orphans.patience())? => return Ok(()),
+            None if !orphans.patience().is_zero() => return Ok(()),
+            None => orphans::release_all(&mut self.requests),
+        }
+        self.orphans = None;
+        let sent = self.socket.send(self.requests.bytes());
+        self.requests.clear();
+        sent
     }
 
     /// Lets packets gather for a moment where they come in a burst that this thread keeps
@@ -419,11 +501,16 @@ impl PacketSource for NetlinkSource {
         loop {
             batch.begin(super::now_ns());
             let count = if self.early.is_empty() {
-                let waits = !self.bell.is_rung() && !self.spins(&mut empty_since);
+                let waits = self.orphans.is_none()
+                    && !self.bell.is_rung()
+                    && !self.spins(&mut empty_since);
                 self.receive(batch, waits).map_err(failed)?
             } else {
                 self.take_early(batch)
             };
+            if self.orphans.is_some() {
+                self.release_orphans(batch).map_err(failed)?;
+            }
             if !batch.is_empty() {
                 self.last_count = batch.len();
                 return Ok(Received::Packets);
@@ -443,12 +530,26 @@ impl PacketSource for NetlinkSource {
     }
 
     fn release(&mut self) -> Result<bool, SourceError> {
-        // The kernel compares numbers by their difference (`nfq_cmp_id`), and counts from
-        // 1: this is beyond all that can wait.
-        let last = self.last_id.unwrap_or(0);
-        self.requests.accept_up_to(last.wrapping_add(1 << 30));
+        match self.last_id {
+            // The kernel compares numbers by their difference (`nfq_cmp_id`): this is beyond
+            // all that can wait.
+            Some(last) => self.requests.accept_up_to(last.wrapping_add(1 << 30)),
+            None => orphans::release_all(&mut self.requests),
+        }
         self.send()?;
         Ok(true)
+    }
+
+    fn holds_packets(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.socket.duplicate()
+    }
+
+    fn take_back(&mut self) {
+        self.orphans = Some(Orphans::from_now());
     }
 
     /// The kernel says how many bytes wait, and not how many packets: those are estimated by

@@ -1,10 +1,12 @@
 //! The netlink socket of a queue (netlink(7), recvmmsg(2)).
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::time::Duration;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, getsockopt, recv, send, setsockopt, sockopt};
 
 use super::slots::SlotHeaders;
@@ -30,6 +32,37 @@ impl Socket {
         // system's default holds as much.
         let _ = setsockopt(&socket, sockopt::SndBufForce, &(2 * SEND_BYTES));
         Ok(socket)
+    }
+
+    /// A socket that another process opened so. What waits in it is there as before.
+    ///
+    /// # Errors
+    /// It is no netlink socket to netfilter.
+    pub(super) fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        if protocol(&socket)? != libc::NETLINK_NETFILTER {
+            let text = "it is another kind of socket";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        // SAFETY: the descriptor is open, and nobody else's.
+        let socket = unsafe { netlink_sys::Socket::from_raw_fd(socket.into_raw_fd()) };
+        socket.set_non_blocking(false)?;
+        Ok(Self(socket))
+    }
+
+    /// A further descriptor of it.
+    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.as_fd().try_clone_to_owned()
+    }
+
+    /// Waits until there is something to receive, for so long at most.
+    pub(super) fn wait(&self, patience: Duration) -> io::Result<bool> {
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(count) => Ok(count > 0),
+            // A signal: whoever waits looks again.
+            Err(nix::Error::EINTR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Gives the receive buffer so much room, and says how much there is now; the kernel
@@ -125,6 +158,28 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Which protocol of its family a socket speaks (SO_PROTOCOL, socket(7)).
+fn protocol(socket: &OwnedFd) -> io::Result<libc::c_int> {
+    let mut protocol: libc::c_int = 0;
+    let mut length = size_of_val(&protocol) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes, which there are, of a plain number.
+    let told = unsafe {
+        let into = (&raw mut protocol).cast();
+        let length = &raw mut length;
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PROTOCOL,
+            into,
+            length,
+        )
+    };
+    match told {
+        0 => Ok(protocol),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
