@@ -114,6 +114,9 @@ pub trait Filter: Send {
         Ok(())
     }
 
+    /// Forgets what it saved: it begins anew when it recovers.
+    fn forget(&mut self) {}
+
     /// Holds it to other limits from now on.
     fn set_limits(&mut self, _limits: &Limits) {}
 

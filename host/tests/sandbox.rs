@@ -485,7 +485,16 @@ fn who_takes_long_to_start_starts_again_where_nobody_waits() {
 
 #[test]
 fn who_refuses_its_state_begins_anew_and_is_told_of() {
-    let guest = Guest::hostile("refuses_restore", "");
+    begins_anew("", "does not take up the state");
+}
+
+#[test]
+fn who_will_not_start_with_its_state_begins_anew_and_is_told_of() {
+    begins_anew("at=start", "will not start with what it saved");
+}
+
+fn begins_anew(params: &str, because: &str) {
+    let guest = Guest::hostile("refuses_restore", params);
     let counters = guest.counters.clone();
     let mut chain = chain([guest.stage]);
     evaluated(&mut chain, (0..5).map(udp));
@@ -493,7 +502,7 @@ fn who_refuses_its_state_begins_anew_and_is_told_of() {
     chain.rest();
     let (_, log) = logged(|| evaluated(&mut chain, [udp(5), telling(6, b"poison"), udp(7)]));
     assert_eq!(counters.faults.get(), 2, "the panic, and the state");
-    assert!(log.contains("does not take up the state"), "{log}");
+    assert!(log.contains(because), "{log}");
     assert_eq!(info(&mut chain, 0).as_deref(), Some("count=1"));
 }
 

@@ -1,5 +1,5 @@
 //! Counts packets, panics on a poisoned one, and saves a count that it then refuses to
-//! take up.
+//! take up; with `at=start` it takes it up, and refuses to start then.
 
 use ipqext_sdk::prelude::*;
 
@@ -9,10 +9,24 @@ const POISON: &[u8] = b"poison";
 #[derive(Default)]
 struct RefusesRestore {
     count: u64,
+    at_start: bool,
+    is_restored: bool,
 }
 
 impl Extension for RefusesRestore {
     const NEEDS: Needs = Needs::whole();
+
+    fn init(&mut self, context: &Context) -> Result<(), String> {
+        self.at_start = context.params().get("at") == Some("start");
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<(), String> {
+        match self.is_restored {
+            true => Err("this extension will not start with what it saved".to_owned()),
+            false => Ok(()),
+        }
+    }
 
     fn info(&self) -> Option<String> {
         Some(format!("count={}", self.count))
@@ -40,6 +54,10 @@ impl Stateful for RefusesRestore {
     fn restore(&mut self, _version: &str, _parts: Vec<Vec<u8>>) -> Result<(), String> {
         // It must not be gone on with: this would be seen.
         self.count = 1_000_000;
+        if self.at_start {
+            self.is_restored = true;
+            return Ok(());
+        }
         Err("this extension refuses what it saved".to_owned())
     }
 }

@@ -73,6 +73,14 @@ impl Filter for Guarded {
         self.call(|filter| filter.take_over(saved, starts, allowed))
     }
 
+    fn forget(&mut self) {
+        // With it, it has what it was to forget, and nothing else is lost.
+        let _ = self.call(|filter| -> Result<(), Fault> {
+            filter.forget();
+            Ok(())
+        });
+    }
+
     fn set_limits(&mut self, limits: &Limits) {
         // Without them it goes on under the old ones, and nothing else is lost.
         let _ = self.call(|filter| -> Result<(), Fault> {

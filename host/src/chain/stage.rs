@@ -203,6 +203,9 @@ impl Stage {
                     "it failed too often and is quarantined; ipqext reset tries it at once";
                 return Err(Fault::new(FaultKind::Restart, detail).into());
             }
+            if call == Lifecycle::Reset {
+                self.filter.forget();
+            }
             self.get_another_chance()?;
         }
         let result = self.filter.lifecycle(call);

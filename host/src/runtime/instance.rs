@@ -168,7 +168,7 @@ impl Drop for Instance {
     }
 }
 
-/// Instantiates and initialises an extension.
+/// Instantiates and initialises an extension, in so much CPU time.
 pub(super) fn initialised(
     compiled: &Compiled,
     context: &Context,
@@ -176,6 +176,7 @@ pub(super) fn initialised(
     links: Arc<Links>,
     deadline: Duration,
 ) -> Result<Guest, LifecycleError> {
+    let budget = Budget::new(deadline);
     let mut guest = compiled.guest(log.clone(), links, &context.limits, deadline)?;
     let context = bindings::Context {
         params: &context.params,
@@ -183,7 +184,8 @@ pub(super) fn initialised(
         workers: context.workers,
         seed: context.seed,
     };
-    let done = guest.call(deadline, |guest, store| guest.call_init(store, context))?;
+    let left = budget.left();
+    let done = guest.call(left, |guest, store| guest.call_init(store, context))?;
     done.map_err(|text| LifecycleError::Refused(bounded(text)))?;
     Ok(guest)
 }
@@ -263,7 +265,7 @@ impl Filter for Instance {
                 }
             }
             // What was saved is what it was told to forget.
-            Lifecycle::Reset => self.state = State::none(),
+            Lifecycle::Reset => self.forget(),
             Lifecycle::Stop | Lifecycle::Info | Lifecycle::Fini => {}
         }
         Ok(text.map(bounded))
@@ -304,6 +306,14 @@ impl Filter for Instance {
             self.want_spare();
         }
         Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.state = State::none();
+        if self.is_slow {
+            // It has taken up what is forgotten.
+            self.spare = None;
+        }
     }
 
     fn set_limits(&mut self, limits: &Limits) {

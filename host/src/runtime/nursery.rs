@@ -1,8 +1,8 @@
 //! Where instances are made ahead and dead ones are buried, away from the workers.
 //!
-//! One thread serves all extensions. Whoever is in haste makes an instance itself: so an
-//! extension that takes long to begin holds up the spares of others, and nothing else.
+//! One thread serves all extensions. Whoever is in haste makes an instance itself.
 
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::core_dumps::CoreDumps;
 use super::guest::Guest;
 use super::guest_log::SharedLog;
 use super::instance::{Context, bounded, initialised, restore};
-use crate::chain::{Fault, LifecycleError, Saved, cpu_time};
+use crate::chain::{Fault, FaultKind, LifecycleError, Saved, cpu_time};
 use crate::packet::Links;
 
 /// So many dead instances may wait for their burial: each holds its memory. Others are
@@ -99,25 +99,93 @@ impl Nursery {
 }
 
 fn serve(orders: &Receiver<Order>, dead: &AtomicUsize, mut dumps: Option<CoreDumps>) {
-    for order in orders {
+    let mut waiting = Waiting::default();
+    while let Some(order) = waiting.next(orders) {
         // A bug in the host's code for one extension must not take others along.
         let served = catch_unwind(AssertUnwindSafe(|| match order {
             Order::Birth(birth, reply) => {
+                let began = cpu_time();
+                let born = bear(&birth);
+                waiting.note_cost(&birth, cpu_time().saturating_sub(began));
                 // Whoever wanted it may have gone.
-                let _ = reply.send(bear(&birth));
+                let _ = reply.send(born);
             }
             Order::Burial(mut guest, compiled) => {
+                let _buried = Buried(dead);
                 if let Some(dumps) = &mut dumps {
                     dumps.write(&compiled.description.name, &mut guest);
                 }
-                drop(guest);
-                dead.fetch_sub(1, Ordering::Relaxed);
             }
         }));
         if served.is_err() {
             tracing::error!("a bug in ipqext: an instance could not be made or thrown away");
         }
     }
+}
+
+/// Counts a burial, however it ends.
+struct Buried<'a>(&'a AtomicUsize);
+
+impl Drop for Buried<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What waits to be done: burials first, since they give back memory, then whatever took
+/// the least time so far. So an extension that takes long to begin holds up nobody but those
+/// that take as long.
+#[derive(Default)]
+struct Waiting {
+    burials: VecDeque<Order>,
+    births: Vec<(Birth, SyncSender<Born>)>,
+    /// What an instance of an extension took last, by where its code is.
+    costs: HashMap<usize, Duration>,
+}
+
+impl Waiting {
+    /// Of so many extensions the cost is known: those that are gone are forgotten with all.
+    const KNOWN_MAX: usize = 256;
+
+    /// What is to be done next; `None` once nobody can order anything any more.
+    fn next(&mut self, orders: &Receiver<Order>) -> Option<Order> {
+        if self.burials.is_empty() && self.births.is_empty() {
+            self.put(orders.recv().ok()?);
+        }
+        while let Ok(order) = orders.try_recv() {
+            self.put(order);
+        }
+        if let Some(burial) = self.burials.pop_front() {
+            return Some(burial);
+        }
+        let costs = self.births.iter().map(|(birth, _)| self.cost(birth));
+        // Of those that are alike the first one.
+        let (next, _) = costs.enumerate().min_by_key(|(_, cost)| *cost)?;
+        let (birth, reply) = self.births.remove(next);
+        Some(Order::Birth(birth, reply))
+    }
+
+    fn put(&mut self, order: Order) {
+        match order {
+            Order::Birth(birth, reply) => self.births.push((birth, reply)),
+            burial @ Order::Burial(..) => self.burials.push_back(burial),
+        }
+    }
+
+    fn cost(&self, birth: &Birth) -> Duration {
+        self.costs.get(&key(birth)).copied().unwrap_or_default()
+    }
+
+    fn note_cost(&mut self, birth: &Birth, cost: Duration) {
+        if self.costs.len() >= Self::KNOWN_MAX {
+            self.costs.clear();
+        }
+        self.costs.insert(key(birth), cost);
+    }
+}
+
+fn key(birth: &Birth) -> usize {
+    Arc::as_ptr(&birth.compiled).addr()
 }
 
 fn bear(birth: &Birth) -> Born {
@@ -135,15 +203,18 @@ fn bear(birth: &Birth) -> Born {
     let mut guest = make()?;
     let mut lost = None;
     if let Some(Ready { state, starts }) = ready {
-        if let Some(saved) = state
-            && let Err(fault) = restore(&mut guest, saved, deadline)
-        {
-            lost = Some(fault);
+        let state = state.as_deref();
+        if let Err(error) = get_ready(&mut guest, state, *starts, deadline) {
+            if state.is_none() {
+                return Err(error);
+            }
+            // Whatever it took up of the state is thrown away with it.
+            lost = Some(match error {
+                LifecycleError::Fault(fault) => fault,
+                LifecycleError::Refused(text) => Fault::new(FaultKind::Restart, text),
+            });
             guest = make()?;
-        }
-        if *starts {
-            let started = guest.call(deadline, |guest, store| guest.call_start(store))?;
-            started.map_err(|text| LifecycleError::Refused(bounded(text)))?;
+            get_ready(&mut guest, None, *starts, deadline)?;
         }
     }
     Ok(Newborn {
@@ -153,4 +224,21 @@ fn bear(birth: &Birth) -> Born {
         is_ready: ready.is_some(),
         lost,
     })
+}
+
+/// Has an instance take up a state, and start if it is to.
+fn get_ready(
+    guest: &mut Guest,
+    state: Option<&Saved>,
+    starts: bool,
+    deadline: Duration,
+) -> Result<(), LifecycleError> {
+    if let Some(saved) = state {
+        restore(guest, saved, deadline)?;
+    }
+    if starts {
+        let started = guest.call(deadline, |guest, store| guest.call_start(store))?;
+        started.map_err(|text| LifecycleError::Refused(bounded(text)))?;
+    }
+    Ok(())
 }

@@ -9,7 +9,8 @@ use std::fmt;
 
 use wasmparser::{
     BinaryReader, BlockType, ComponentAlias, ComponentExternName, ComponentImport, ComponentType,
-    ComponentTypeRef, CoreType, FunctionBody, Operator, Parser, Payload, SubType,
+    ComponentTypeRef, CoreType, FunctionBody, KnownCustom, Name, NameSectionReader, Operator,
+    Parser, Payload, SubType,
 };
 
 /// How deep components, and the types in them, may lie in one another.
@@ -19,6 +20,9 @@ const PARTS_MAX: usize = 1_000;
 /// How many functions a file may have. Interpreters for scripting languages have some
 /// tens of thousands.
 const FUNCTIONS_MAX: usize = 100_000;
+/// How long a function's name may be, in bytes: it is copied with each trap. A compiler's
+/// mangled ones come to some thousands.
+const NAME_BYTES_MAX: usize = 16 << 10;
 /// How long one function may be that is alone, in bytes; of several, the squares of their
 /// lengths together must not be more than the square of this. CPython's come to a quarter of it.
 const LENGTH_MAX: u64 = 1 << 20;
@@ -54,6 +58,12 @@ pub enum TooHeavy {
         /// How many are taken.
         most: usize,
     },
+    /// A function's name is absurdly long.
+    #[error(
+        "a function's name has {0} bytes, and {NAME_BYTES_MAX} are the most; strip the file of names, \
+         as with `wasm-tools strip`"
+    )]
+    Name(usize),
     /// Its functions are too long, or too intricate.
     #[error(
         "its functions would take too long to compile, above all {0}; \
@@ -132,6 +142,14 @@ pub(super) fn weigh(wasm: &[u8]) -> wasmparser::Result<Result<(), TooHeavy>> {
             }
             Payload::CodeSectionStart { count, .. } => functions += count as usize,
             Payload::CodeSectionEntry(body) => scale.put(&body)?,
+            Payload::CustomSection(section) => {
+                if let KnownCustom::Name(names) = section.as_known()
+                    && let Some(length) = longest(names)
+                    && length > NAME_BYTES_MAX
+                {
+                    return Ok(Err(TooHeavy::Name(length)));
+                }
+            }
             _ => {}
         }
         let too_many = |what, most| Ok(Err(TooHeavy::TooMany { what, most }));
@@ -224,6 +242,17 @@ impl Scale {
         }
         Ok(())
     }
+}
+
+/// How long the longest name of a function is. What cannot be read has no names for the
+/// compiler either.
+fn longest(names: NameSectionReader<'_>) -> Option<usize> {
+    let functions = names.into_iter().filter_map(|part| match part {
+        Ok(Name::Function(functions)) => Some(functions),
+        _ => None,
+    });
+    let names = functions.flatten().flatten();
+    names.map(|naming| naming.name.len()).max()
 }
 
 /// How many parameters and results a type has.
@@ -353,6 +382,19 @@ mod tests {
         );
         let many = weigh(&module(&vec![loops(0, 0); FUNCTIONS_MAX + 1])).unwrap();
         assert!(matches!(many, Err(TooHeavy::TooMany { .. })), "{many:?}");
+    }
+
+    #[test]
+    fn a_name_without_end_is_refused() {
+        for (length, is_taken) in [(NAME_BYTES_MAX, true), (NAME_BYTES_MAX + 1, false)] {
+            let mut functions = wasm_encoder::NameMap::new();
+            functions.append(0, &"n".repeat(length));
+            let mut names = wasm_encoder::NameSection::new();
+            names.functions(&functions);
+            let mut wasm = module(&[loops(0, 0)]);
+            wasm_encoder::Section::append_to(&names, &mut wasm);
+            assert_eq!(weigh(&wasm).unwrap().is_ok(), is_taken, "{length}");
+        }
     }
 
     #[test]

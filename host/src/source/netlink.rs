@@ -501,9 +501,8 @@ impl PacketSource for NetlinkSource {
         loop {
             batch.begin(super::now_ns());
             let count = if self.early.is_empty() {
-                let waits = self.orphans.is_none()
-                    && !self.bell.is_rung()
-                    && !self.spins(&mut empty_since);
+                let waits =
+                    self.orphans.is_none() && !self.bell.is_rung() && !self.spins(&mut empty_since);
                 self.receive(batch, waits).map_err(failed)?
             } else {
                 self.take_early(batch)

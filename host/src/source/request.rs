@@ -130,11 +130,7 @@ impl Requests {
 
     /// The same, where there may be none. The kernel tells of that with this sequence number.
     pub(super) fn accept_up_to_as(&mut self, id: u32, sequence: u32) {
-        self.begin(
-            libc::NFQNL_MSG_VERDICT_BATCH,
-            libc::NLM_F_REQUEST,
-            sequence,
-        );
+        self.begin(libc::NFQNL_MSG_VERDICT_BATCH, libc::NLM_F_REQUEST, sequence);
         self.verdict_header(number(Settlement::Accept), id);
         self.end();
     }

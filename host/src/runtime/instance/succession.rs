@@ -11,6 +11,15 @@ use crate::chain::{
 use crate::runtime::guest::Guest;
 use crate::runtime::nursery::{Birth, Born, Ready};
 
+/// What took a failed guest's place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Successor {
+    /// It has its state, and is started if it is to be.
+    Ready,
+    /// It is initialised, and no more.
+    Initialised,
+}
+
 impl Instance {
     /// Has a spare made, unless one is there or under way.
     pub(super) fn want_spare(&mut self) {
@@ -44,9 +53,8 @@ impl Instance {
     }
 
     /// Has another guest take the place: the spare, or one that is made here if that can be
-    /// done in half of the time that is allowed. `None` if there is none yet; whether it has
-    /// its state and is started already.
-    fn succeed(&mut self, allowed: Option<Duration>) -> Result<Option<bool>, Fault> {
+    /// done in half of the time that is allowed. `None` if there is none yet.
+    fn succeed(&mut self, allowed: Option<Duration>) -> Result<Option<Successor>, Fault> {
         if let Some(born) = self.take_spare() {
             let born = born.map_err(cannot_start)?;
             born.log.succeed(&self.log);
@@ -56,7 +64,12 @@ impl Instance {
             if let Some(lost) = born.lost {
                 self.state.lose(lost);
             }
-            return Ok(Some(born.is_ready));
+            if !born.is_ready {
+                return Ok(Some(Successor::Initialised));
+            }
+            // What was slow once need not be slow for ever.
+            self.is_slow = born.cost > self.context.limits.batch_deadline / 4;
+            return Ok(Some(Successor::Ready));
         }
         let deadline = match allowed {
             None => self.context.limits.call_deadline,
@@ -73,7 +86,7 @@ impl Instance {
         match born {
             Ok(guest) => {
                 self.guest = Some(Box::new(guest));
-                Ok(Some(false))
+                Ok(Some(Successor::Initialised))
             }
             Err(LifecycleError::Fault(fault))
                 if fault.kind == FaultKind::Deadline && allowed.is_some() =>
@@ -92,6 +105,20 @@ impl Instance {
             (Some(saved), Some(guest)) => restore(guest, saved, deadline),
             _ => Ok(()),
         }
+    }
+
+    /// Has the new guest take up the state that was saved, and start if it is to.
+    fn get_ready(&mut self, left: impl Fn() -> Duration) -> Result<(), Fault> {
+        self.restore(left())?;
+        if self.started {
+            let started = self.answer(Lifecycle::Start, left());
+            let started = started.map_err(|fault| match fault.kind {
+                FaultKind::Deadline => fault,
+                _ => cannot_start(fault.into()),
+            })?;
+            started.map_err(|text| cannot_start(LifecycleError::Refused(bounded(text))))?;
+        }
+        Ok(())
     }
 
     /// There was not the time. If there was a fair amount of it, what this takes is more than a
@@ -119,27 +146,27 @@ impl Instance {
         // Who had next to no time may well be quick.
         let fair = self.context.limits.batch_deadline / 4;
         let had_fair = left().is_none_or(|left| left >= fair);
-        let Some(mut is_ready) = self.succeed(left())? else {
+        let Some(mut successor) = self.succeed(left())? else {
             return Ok(Recovered::NotYet);
         };
-        if !is_ready && let Err(fault) = self.restore(left().unwrap_or(whole)) {
-            if is_late(&fault) {
-                return Ok(self.put_off(had_fair));
+        while successor == Successor::Initialised {
+            let fault = match self.get_ready(|| left().unwrap_or(whole)) {
+                Ok(()) => break,
+                Err(fault) if is_late(&fault) => return Ok(self.put_off(had_fair)),
+                Err(fault) => fault,
+            };
+            if self.state.saved.is_none() {
+                return Err(match fault.kind {
+                    FaultKind::Restart => fault,
+                    _ => cannot_start(fault.into()),
+                });
             }
-            // Whatever it took up of it is thrown away with the state.
+            // Whatever it took up of the state is thrown away with it: without it may do well.
             self.state.lose(fault);
             self.bury();
             match self.succeed(left())? {
-                Some(ready) => is_ready = ready,
+                Some(next) => successor = next,
                 None => return Ok(Recovered::NotYet),
-            }
-        }
-        if self.started && !is_ready {
-            match self.answer(Lifecycle::Start, left().unwrap_or(whole)) {
-                Ok(Ok(_)) => {}
-                Ok(Err(text)) => return Err(cannot_start(LifecycleError::Refused(bounded(text)))),
-                Err(fault) if is_late(&fault) => return Ok(self.put_off(had_fair)),
-                Err(fault) => return Err(cannot_start(fault.into())),
             }
         }
         // One that has its state already must not be made before that is saved.
