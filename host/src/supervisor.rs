@@ -363,7 +363,10 @@ impl Supervisor {
         accord.refuse();
         self.take_home(published.retired);
         if accord.decided() != Some(true) {
-            return Err(published.result.err().unwrap_or(CommandError::WorkersApart));
+            return Err(match published.result {
+                Ok(()) | Err(CommandError::WorkerSilent(_)) => CommandError::WorkersApart,
+                Err(refused) => refused,
+            });
         }
         self.generation = number;
         for place in changed {

@@ -90,7 +90,7 @@ fn terms_change_without_a_new_instance() {
 }
 
 #[test]
-fn other_parameters_make_an_extension_anew_at_its_place() {
+fn other_parameters_have_another_version_take_its_place() {
     let mut bench = Bench::start(TWO);
     bench.push(4);
     let text = "[[extension]]\nname = 'ttl'\n\
@@ -108,14 +108,15 @@ fn other_parameters_make_an_extension_anew_at_its_place() {
     let names: Vec<&str> = list.iter().map(|report| report.name.as_str()).collect();
     assert_eq!(names, ["ttl", "icmp-drop"]);
     assert_eq!(list[1].params, "every=1");
-    assert_eq!(list[1].counts.seen, 0);
+    assert_eq!(list[1].counts.seen, 4, "the host's counters go on");
+    assert_eq!(list[1].previous.as_ref().unwrap().params, "every=2");
     assert_eq!(bench.push(2), [Settlement::Drop; 2]);
     assert_eq!(bench.info("icmp-drop"), "2 echo requests dropped, 2 seen");
     bench.end();
 }
 
 #[test]
-fn another_name_of_the_file_makes_an_extension_anew() {
+fn another_file_has_another_version_take_its_place() {
     let mut bench = Bench::start(TWO);
     let ext_dir = bench.dir.path().join("ext");
     let (before, after) = (
@@ -271,21 +272,72 @@ fn a_worker_that_is_late_gets_there_and_nothing_is_forgotten() {
     let mut bench = Bench::with_patience(TWO, Duration::from_millis(200));
     let (go_on, held) = mpsc::channel();
     bench.hold(held);
-    let text = "[[extension]]\nname = 'icmp-drop'\n";
+    let text = "[[extension]]\nname = 'icmp-drop'\nparams = 'every=2'\n";
     let late = bench.try_reload(text).unwrap_err();
     assert!(matches!(late, CommandError::WorkerSilent(0)), "{late}");
     // What that worker may still call is in sight.
-    assert_eq!(bench.names(), ["icmp-drop", "count", "icmp-drop"]);
+    assert_eq!(bench.names(), ["icmp-drop", "count"]);
     let states = bench.list().iter().map(|one| one.state).collect::<Vec<_>>();
-    assert_eq!(states, [State::Started, State::Stopped, State::Stopped]);
+    assert_eq!(states, [State::Started, State::Stopped]);
     go_on.send(()).unwrap();
     bench.queues[0].take_settled(1);
     bench.queues[1].take_all_settled();
     while bench.names().len() > 1 {
         let _ = bench.try_reload(text);
     }
-    assert_eq!(bench.push(2), [Settlement::Drop; 2]);
+    assert!(bench.push(2).contains(&Settlement::Drop));
     assert_eq!(bench.reload(text), [told("icmp-drop", Done::Left)]);
+    bench.end();
+}
+
+#[test]
+fn while_a_worker_is_late_nobody_takes_anothers_place() {
+    let mut bench = Bench::with_patience(TWO, Duration::from_millis(300));
+    let (go_on, held) = mpsc::channel();
+    bench.hold(held);
+    let before = format!("{:?}", bench.list());
+    let text = "[[extension]]\nname = 'icmp-drop'\n";
+    let late = bench.try_reload(text).unwrap_err().to_string();
+    assert!(late.contains("were not all ready"), "{late}");
+    assert!(late.ends_with("Nothing has changed."), "{late}");
+    assert_eq!(format!("{:?}", bench.list()), before);
+    go_on.send(()).unwrap();
+    bench.queues[0].take_settled(1);
+    bench.reload(text);
+    assert_eq!(bench.push(2), [Settlement::Drop; 2]);
+    bench.end();
+}
+
+#[test]
+fn what_an_extension_saved_outlives_other_parameters() {
+    let keeps = |rest: &str| format!("[[extension]]\nname = 'keeps'\n{rest}");
+    let mut bench = Bench::start(&keeps(""));
+    bench.push(3);
+    bench.reload(&keeps("params = 'pad=3'\n"));
+    bench.push(2);
+    assert!(bench.info("keeps").starts_with("count=5 "));
+    // Also one that is stopped for it, or started.
+    bench.reload(&keeps("params = 'pad=3'\nstart = false\n"));
+    bench.reload(&keeps("params = 'pad=4'\nstart = false\n"));
+    bench.reload(&keeps("params = 'pad=5'\n"));
+    bench.push(1);
+    assert!(bench.info("keeps").starts_with("count=6 "));
+    bench.end();
+}
+
+#[test]
+fn a_version_that_refuses_the_state_leaves_the_whole_chain_as_it_was() {
+    let text =
+        |params: &str| format!("[[extension]]\nname = 'refuses-restore'\nparams = '{params}'\n");
+    let mut bench = Bench::start(&text(""));
+    bench.push(3);
+    let before = format!("{:?}", bench.list());
+    let after = format!("[[extension]]\nname = 'count'\n{}", text("x"));
+    let error = bench.try_reload(&after).unwrap_err().to_string();
+    assert!(error.contains("refuses what it saved"), "{error}");
+    assert_eq!(format!("{:?}", bench.list()), before);
+    bench.push(1);
+    assert_eq!(bench.info("refuses-restore"), "count=4");
     bench.end();
 }
 

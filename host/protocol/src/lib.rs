@@ -367,11 +367,11 @@ pub struct Text {
 pub struct Reloaded {
     /// Its name.
     pub name: String,
-    /// `added`, `replaced` (made anew), `changed`, `left` (as it was), `deleted`, or `failed`:
+    /// `added`, `replaced` (by another version of it), `changed`, `left` (as it was), `deleted`, or `failed`:
     /// it is not required, and what there was of it is as it was.
     pub done: String,
-    /// What of it is not as it was: `params`, `file`, `group`, `grant`, `policy`, `limits`,
-    /// `log`, `started`, `stopped`, `moved`.
+    /// What of it is not as it was: `params`, `file`, `contents`, `group`, `grant`, `policy`,
+    /// `limits`, `log`, `started`, `stopped`, `moved`.
     pub changes: Vec<String>,
     /// What went wrong with it, if anything did.
     pub problem: Option<String>,

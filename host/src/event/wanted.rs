@@ -67,7 +67,7 @@ pub struct Reloaded {
 pub enum Done {
     /// Loaded and initialised it.
     Added,
-    /// Made it anew, and finished the one before.
+    /// Had another version take its place.
     Replaced,
     /// Changed what is set of it; it is the same instance.
     Changed,

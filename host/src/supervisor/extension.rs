@@ -116,6 +116,11 @@ impl Extension {
         texts.collect()
     }
 
+    /// Whether a stage that is here was started.
+    pub(super) fn is_started_here(&self) -> bool {
+        self.idle.iter().flatten().any(Stage::is_started)
+    }
+
     /// Makes sure that no worker still has a stage of it, as one has that did not
     /// answer in time when the extension was stopped.
     ///

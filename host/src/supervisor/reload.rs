@@ -6,9 +6,12 @@
 
 use super::Supervisor;
 use super::extension::{self, Extension, Life};
+use super::swap::Beginning;
+use super::version::Candidate;
 use crate::chain::{Lifecycle, Terms};
 use crate::event::{CommandError, ExtensionReport, Reply, Wanted};
 use crate::registry::canonical;
+use crate::runtime::Hash;
 
 mod arrange;
 
@@ -22,8 +25,10 @@ struct Step {
 
 /// How a wanted extension comes into the chain.
 enum Way {
-    /// It was made anew, because of these differences if there is one already.
-    Made(Box<Extension>, Vec<&'static str>),
+    /// It is new.
+    Made(Box<Extension>),
+    /// Another version takes the place of the one that is there, because of these differences.
+    Swapped(Box<Candidate>, Vec<&'static str>),
     /// It stays the same instance, on these terms.
     Kept {
         terms: Terms,
@@ -80,14 +85,16 @@ impl Supervisor {
     /// It cannot be had, and is required.
     fn prepare(&mut self, wanted: Wanted) -> Result<Step, CommandError> {
         let known = self.place_of(&wanted.name).ok();
-        let anew = known.map(|place| self.anew(place, &wanted));
-        let way = match known.zip(anew) {
-            Some((place, anew)) if anew.is_empty() => self.keep(place, &wanted),
-            differences => {
-                let anew = differences.map_or_else(Vec::new, |(_, anew)| anew);
-                self.make_ready(&wanted)
-                    .map(|made| Way::Made(Box::new(made), anew))
-            }
+        let way = match known {
+            Some(place) => match self.differences(place, &wanted) {
+                none if none.is_empty() => self.keep(place, &wanted),
+                differences => self
+                    .candidate(place, &wanted)
+                    .map(|candidate| Way::Swapped(Box::new(candidate), differences)),
+            },
+            None => self
+                .make_ready(&wanted)
+                .map(|made| Way::Made(Box::new(made))),
         };
         let way = match way {
             Ok(way) => way,
@@ -106,18 +113,50 @@ impl Supervisor {
     }
 
     /// What cannot be changed of an instance that there is.
-    fn anew(&self, place: usize, wanted: &Wanted) -> Vec<&'static str> {
-        let extension = &self.extensions[place];
-        let mut anew = Vec::new();
-        if extension.version.params != wanted.params {
-            anew.push("params");
+    fn differences(&self, place: usize, wanted: &Wanted) -> Vec<&'static str> {
+        let version = &self.extensions[place].version;
+        let mut differences = Vec::new();
+        if version.params != wanted.params {
+            differences.push("params");
         }
         // One whose file is gone needs no other.
         let file = self.registry.find(&wanted.name);
-        if file.is_ok_and(|file| file != extension.version.file) {
-            anew.push("file");
+        let wasm = file.and_then(|file| Ok((self.registry.read(&file)?, file)));
+        if let Ok((wasm, file)) = wasm {
+            if file != version.file {
+                differences.push("file");
+            }
+            if Hash::of(&wasm) != version.compiled.hash {
+                differences.push("contents");
+            }
         }
-        anew
+        differences
+    }
+
+    /// Another version that is to take the place of one that is there. It goes on with its
+    /// state, if it can take that up, and if it is in the chain after as before, or comes
+    /// into it.
+    fn candidate(&mut self, place: usize, wanted: &Wanted) -> Result<Candidate, CommandError> {
+        let extension = &self.extensions[place];
+        let (file, compiled) = self.load(&wanted.name, None, Some(extension))?;
+        let terms = extension::terms(wanted, compiled.description.needs)?;
+        let (before, is_started) = (&extension.version, extension.life == Life::Started);
+        let leaves = is_started && !wanted.start;
+        let had_state = before.has_state();
+        let beginning = match had_state && compiled.description.has_state && !leaves {
+            true => Beginning::Present,
+            false => Beginning::Anew,
+        };
+        if had_state && matches!(beginning, Beginning::Anew) {
+            let extension = extension.name();
+            tracing::warn!(
+                extension,
+                "its state cannot be carried over, so it begins anew"
+            );
+        }
+        let version = self.version(file, compiled, wanted.params.clone());
+        self.preflight(&version, terms)?;
+        self.get_ready(place, version, terms, beginning, wanted.start)
     }
 
     fn keep(&mut self, place: usize, wanted: &Wanted) -> Result<Way, CommandError> {
@@ -146,7 +185,10 @@ impl Supervisor {
     fn take_back(&mut self, steps: Vec<Step>) {
         for step in steps {
             match (step.way, step.known) {
-                (Way::Made(made, _), _) => finish(*made),
+                (Way::Made(made), _) => finish(*made),
+                (Way::Swapped(candidate, _), _) => {
+                    self.leaving.extend((0..).zip(candidate.stages));
+                }
                 (Way::Kept { starts: true, .. }, Some(place)) => {
                     stop_again(&mut self.extensions[place]);
                 }

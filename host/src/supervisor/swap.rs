@@ -35,13 +35,24 @@ pub(super) struct Previous {
 }
 
 /// What state a version begins with.
-enum Beginning {
+pub(super) enum Beginning {
     /// That of the running one.
     Present,
     /// None.
     Anew,
     /// What was saved, by worker.
     From(Vec<Option<Arc<Saved>>>),
+}
+
+impl Previous {
+    /// A version, and what it may do; what it saved is yet to come.
+    pub(super) fn of(version: Version, grant: Grant, workers: u32) -> Self {
+        Self {
+            version,
+            grant,
+            saved: vec![None; workers as usize],
+        }
+    }
 }
 
 impl Supervisor {
@@ -147,11 +158,7 @@ impl Supervisor {
             grant: granted(extension.terms.grant, before.needs(), after.needs()),
             ..extension.terms
         };
-        let previous = Previous {
-            version: before.clone(),
-            grant: extension.terms.grant,
-            saved: vec![None; self.workers as usize],
-        };
+        let previous = Previous::of(before.clone(), extension.terms.grant, self.workers);
         let began = Instant::now();
         let tried = match how.unchecked {
             true => 0,
@@ -235,28 +242,16 @@ impl Supervisor {
         took: &mut Took,
     ) -> Result<(), CommandError> {
         let began = Instant::now();
-        let identity = self.extensions[place].identity.clone();
-        let mut stages = self.stages(&version, &identity, terms.limits)?;
-        let starts = self.extensions[place].life == Life::Started;
-        if let Err(error) = self.begin(place, &mut stages, beginning, terms, starts) {
-            self.leaving.extend((0..).zip(stages));
-            return Err(error);
-        }
+        let is_started = self.extensions[place].life == Life::Started;
+        let candidate = self.get_ready(place, version, terms, beginning, is_started)?;
         took.init = began.elapsed();
         let began = Instant::now();
-        let candidate = Candidate {
-            version,
-            terms,
-            stages,
-        };
-        let extension = &mut self.extensions[place];
-        let before = extension.replace(candidate);
-        if starts {
+        let before = self.extensions[place].replace(candidate);
+        if is_started {
             match self.publish_together(&[place]) {
                 Ok(pause) => took.pause = pause,
                 Err(error) => {
-                    let refused = self.extensions[place].replace(before);
-                    self.leaving.extend((0..).zip(refused.stages));
+                    self.take_back_version(place, before);
                     return Err(error);
                 }
             }
@@ -265,6 +260,38 @@ impl Supervisor {
         }
         took.adopt = began.elapsed();
         Ok(())
+    }
+
+    /// Initialises a version that is to take the place of another one, and is to be started
+    /// or not.
+    ///
+    /// # Errors
+    /// It cannot begin; nothing is left of it.
+    pub(super) fn get_ready(
+        &mut self,
+        place: usize,
+        version: Version,
+        terms: Terms,
+        beginning: Beginning,
+        starts: bool,
+    ) -> Result<Candidate, CommandError> {
+        let identity = self.extensions[place].identity.clone();
+        let mut stages = self.stages(&version, &identity, terms.limits)?;
+        if let Err(error) = self.begin(place, &mut stages, beginning, terms, starts) {
+            self.leaving.extend((0..).zip(stages));
+            return Err(error);
+        }
+        Ok(Candidate {
+            version,
+            terms,
+            stages,
+        })
+    }
+
+    /// Has an extension be of the version that it was of, since no worker took the new one.
+    pub(super) fn take_back_version(&mut self, place: usize, before: Candidate) {
+        let refused = self.extensions[place].replace(before);
+        self.leaving.extend((0..).zip(refused.stages));
     }
 
     /// Gives the stages of a new version what they begin with, as far as that is not done by
@@ -278,7 +305,8 @@ impl Supervisor {
         starts: bool,
     ) -> Result<(), CommandError> {
         let extension = &mut self.extensions[place];
-        if !starts {
+        let is_started = extension.life == Life::Started;
+        if !is_started {
             extension.check_home()?;
         }
         let allowed = terms.limits.call_deadline;
@@ -288,7 +316,7 @@ impl Supervisor {
             let failed =
                 |call| move |error: LifecycleError| CommandError::lifecycle(&name, call, error);
             let saved = match &beginning {
-                Beginning::Present if starts => {
+                Beginning::Present if is_started => {
                     stage.taking_over();
                     continue;
                 }
@@ -383,7 +411,7 @@ impl Version {
 impl Extension {
     /// Puts a version in place of the present one, which is handed back with the stages that
     /// are here.
-    fn replace(&mut self, candidate: Candidate) -> Candidate {
+    pub(super) fn replace(&mut self, candidate: Candidate) -> Candidate {
         let Candidate {
             version,
             terms,

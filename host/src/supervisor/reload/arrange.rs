@@ -5,6 +5,9 @@ use crate::chain::{Lifecycle, StageId, Terms};
 use crate::event::{CommandError, Done, Reloaded, Reply, Wanted};
 use crate::supervisor::Supervisor;
 use crate::supervisor::extension::{Extension, Life};
+use crate::supervisor::probation::Probation;
+use crate::supervisor::swap::Previous;
+use crate::supervisor::version::Candidate;
 use crate::telemetry::Verbosity;
 
 /// What is remembered of an extension, to go back to.
@@ -29,19 +32,20 @@ impl Supervisor {
         let mut there: Vec<Option<Extension>> = there.map(Some).collect();
         let mut done = Vec::with_capacity(steps.len());
         let mut changed = Vec::new();
+        let mut replaced = Vec::new();
         for step in steps {
             let has_moved = step.known.is_some_and(|place| moved.contains(&place));
-            let stays = match step.way {
-                Way::Made(..) => None,
-                Way::Kept { .. } | Way::Failed(_) => step.known,
-            };
-            let stays = stays.and_then(|place| there[place].take());
-            let (extension, reloaded, in_chain) = settle(step, stays, has_moved);
-            if in_chain {
+            let stays = step.known.and_then(|place| there[place].take());
+            let settled = settle(step, stays, has_moved);
+            if settled.in_chain {
                 changed.push(self.extensions.len());
             }
-            self.extensions.extend(extension);
-            done.push(reloaded);
+            if let Some(extension) = &settled.extension {
+                let id = extension.id();
+                replaced.extend(settled.replaced.map(|replaced| (id, replaced)));
+            }
+            self.extensions.extend(settled.extension);
+            done.push(settled.told);
         }
         // Until no worker has them any more, those that leave stand at the end.
         let first_leaving = self.extensions.len();
@@ -55,17 +59,26 @@ impl Supervisor {
             }
             self.extensions.push(extension);
         }
+        let together = !replaced.is_empty();
         let published = match changed.is_empty() {
             true => Ok(()),
+            // Where states are handed over all workers change, or none does.
+            false if together => self.publish_together(&changed).map(|_| ()),
             false => self.publish_all(&changed),
         };
-        if let Err(error @ CommandError::QueueRefused { .. }) = published {
-            self.go_back(before);
-            return Err(CommandError::NotReloaded {
-                origin: "the new chain".to_owned(),
-                error: Box::new(error),
-            });
-        }
+        let is_refused =
+            |error: &CommandError| together || matches!(error, CommandError::QueueRefused { .. });
+        let published = match published {
+            Err(error) if is_refused(&error) => {
+                self.go_back(before, replaced);
+                return Err(CommandError::NotReloaded {
+                    origin: "the new chain".to_owned(),
+                    error: Box::new(error),
+                });
+            }
+            published => published,
+        };
+        self.keep_replaced(replaced);
         self.stop_stopped(&mut done);
         for extension in &self.extensions[first_leaving..] {
             if !done.iter().any(|told| told.name == extension.name()) {
@@ -98,6 +111,10 @@ impl Supervisor {
             let Some(extension) = all.find(|extension| extension.name() == told.name) else {
                 continue;
             };
+            // Of another version the stages that were started are finished elsewhere.
+            if !extension.is_started_here() {
+                continue;
+            }
             if let Err(error) = extension.call_idle("stop", Lifecycle::Stop) {
                 told.problem = Some(error.to_string());
             }
@@ -119,8 +136,30 @@ impl Supervisor {
         }
     }
 
-    /// Has all be as it was before a chain that a queue refused.
-    fn go_back(&mut self, before: Vec<Before>) {
+    /// Keeps the versions whose place was taken, to go back to.
+    fn keep_replaced(&mut self, replaced: Vec<(StageId, Candidate)>) {
+        for (id, before) in replaced {
+            self.leaving.extend((0..).zip(before.stages));
+            let workers = self.workers;
+            let mut all = self.extensions.iter_mut();
+            if let Some(extension) = all.find(|extension| extension.id() == id) {
+                let grant = before.terms.grant;
+                extension.previous = Some(Previous::of(before.version, grant, workers));
+                extension.rejected = None;
+                let rule = extension.terms.policy.rollback;
+                extension.probation = rule.map(|rule| Probation::begin(rule, extension.counts()));
+            }
+        }
+    }
+
+    /// Has all be as it was before a chain that a queue, or an extension, refused.
+    fn go_back(&mut self, before: Vec<Before>, replaced: Vec<(StageId, Candidate)>) {
+        for (id, before) in replaced {
+            let place = self.extensions.iter().position(|known| known.id() == id);
+            if let Some(place) = place {
+                self.take_back_version(place, before);
+            }
+        }
         let mut all = std::mem::take(&mut self.extensions);
         let mut started = Vec::new();
         for before in before {
@@ -151,7 +190,9 @@ impl Supervisor {
             tracing::warn!(error = %error, "while a refused chain was taken back");
         }
         for place in started {
-            stop_again(&mut self.extensions[place]);
+            if self.extensions[place].is_started_here() {
+                stop_again(&mut self.extensions[place]);
+            }
         }
         self.finish_from(first_made, |extension| {
             were_started.contains(&extension.id())
@@ -172,52 +213,86 @@ impl Before {
     }
 }
 
-/// The extension as it stands in the new chain, if it does, what is told of it, and whether
-/// workers have to know; `stays` is what there is and stays.
-fn settle(
-    step: Step,
-    stays: Option<Extension>,
-    has_moved: bool,
-) -> (Option<Extension>, Reloaded, bool) {
-    let Step { wanted, known, way } = step;
+/// What became of a step.
+struct Settled {
+    /// The extension as it stands in the new chain, if it does.
+    extension: Option<Extension>,
+    told: Reloaded,
+    /// Whether workers have to know.
+    in_chain: bool,
+    /// The version whose place was taken.
+    replaced: Option<Candidate>,
+}
+
+/// Does a step; `stays` is what there is and stays.
+fn settle(step: Step, stays: Option<Extension>, has_moved: bool) -> Settled {
+    let Step { wanted, way, .. } = step;
     let moved = has_moved.then_some("moved");
+    let was_started = stays
+        .as_ref()
+        .is_some_and(|extension| extension.life == Life::Started);
+    let name = wanted.name.clone();
     match (way, stays) {
-        (Way::Made(made, anew), _) => {
-            let kind = match known {
-                Some(_) => Done::Replaced,
-                None => Done::Added,
+        (Way::Made(made), _) => Settled {
+            in_chain: made.life == Life::Started,
+            extension: Some(*made),
+            told: told(name, Done::Added),
+            replaced: None,
+        },
+        (Way::Swapped(candidate, mut changes), Some(mut extension)) => {
+            let terms = extension.terms;
+            changes.extend(change(&mut extension, candidate.terms, &wanted));
+            changes.extend(moved);
+            let before = Candidate {
+                terms,
+                ..extension.replace(*candidate)
             };
-            let mut told = told(wanted.name, kind);
-            told.changes = anew;
-            let in_chain = made.life == Life::Started;
-            (Some(*made), told, in_chain)
+            Settled {
+                in_chain: was_started || extension.life == Life::Started,
+                extension: Some(extension),
+                told: Reloaded {
+                    changes,
+                    ..told(name, Done::Replaced)
+                },
+                replaced: Some(before),
+            }
         }
         (Way::Kept { terms, .. }, Some(mut extension)) => {
-            let was_started = extension.life == Life::Started;
             let mut changes = change(&mut extension, terms, &wanted);
             changes.extend(moved);
             let kind = match changes.is_empty() {
                 true => Done::Left,
                 false => Done::Changed,
             };
-            // Which lines it logs is its own affair.
-            let in_chain = (was_started || extension.life == Life::Started)
-                && changes.iter().any(|what| *what != "log");
-            let mut told = told(wanted.name, kind);
-            told.changes = changes;
-            (Some(extension), told, in_chain)
+            Settled {
+                // Which lines it logs is its own affair.
+                in_chain: (was_started || extension.life == Life::Started)
+                    && changes.iter().any(|what| *what != "log"),
+                extension: Some(extension),
+                told: Reloaded {
+                    changes,
+                    ..told(name, kind)
+                },
+                replaced: None,
+            }
         }
-        (Way::Failed(error), stays) => {
-            let mut told = told(wanted.name, Done::Failed);
-            told.problem = Some(error.to_string());
-            told.changes.extend(moved);
-            let started = stays
-                .as_ref()
-                .is_some_and(|extension| extension.life == Life::Started);
-            (stays, told, started && has_moved)
-        }
+        (Way::Failed(error), stays) => Settled {
+            extension: stays,
+            told: Reloaded {
+                changes: moved.into_iter().collect(),
+                problem: Some(error.to_string()),
+                ..told(name, Done::Failed)
+            },
+            in_chain: was_started && has_moved,
+            replaced: None,
+        },
         // What is kept is there.
-        (Way::Kept { .. }, None) => (None, told(wanted.name, Done::Left), false),
+        (Way::Kept { .. } | Way::Swapped(..), None) => Settled {
+            extension: None,
+            told: told(name, Done::Left),
+            in_chain: false,
+            replaced: None,
+        },
     }
 }
 
