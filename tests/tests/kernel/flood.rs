@@ -46,6 +46,8 @@ fn a_flood_sees_what_is_lost_and_when_it_was_held_up() {
     flood.during("quiet", || {
         std::thread::sleep(std::time::Duration::from_millis(300));
     });
+    // The gap of the next span is not to reach into this one.
+    flood.wait_for(100);
     let pause = std::time::Duration::from_millis(300);
     flood.during("stopped", || {
         daemon.signal(nix::sys::signal::Signal::SIGSTOP);
