@@ -13,6 +13,10 @@
 /// With `stateful` behind the type it exports its [`Stateful`](crate::Stateful) too:
 /// `export!(Counter, stateful)`.
 ///
+/// With `state` it makes it `Stateful` by the traits of serde: all of it with
+/// `export!(Counter, state)`, one field with `export!(Counter, state = field)`. See `SerdeState`, which comes with the
+/// feature `serde`.
+///
 /// In a native build it exports nothing: there the type is for tests.
 #[macro_export]
 macro_rules! export {
@@ -31,6 +35,14 @@ macro_rules! export {
             #[cfg(not(target_family = "wasm"))]
             stand_for_the_exports::<$extension>();
         };
+    };
+    ($extension:ty, state) => {
+        $crate::stateful_by_serde!($extension, );
+        $crate::export!($extension, stateful);
+    };
+    ($extension:ty, state = $($field:tt).+) => {
+        $crate::stateful_by_serde!($extension, $(.$field)+);
+        $crate::export!($extension, stateful);
     };
     ($extension:ty) => {
         const _: () = {
@@ -65,5 +77,42 @@ macro_rules! export {
                 <$extension as ::core::default::Default>::default()
             }
         };
+    };
+}
+
+/// Makes an extension stateful by what serde reads and writes of it.
+#[cfg(feature = "serde")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! stateful_by_serde {
+    ($extension:ty, $($place:tt)*) => {
+        impl $crate::Stateful for $extension {
+            fn save(
+                &self,
+            ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {
+                $crate::state::save(&(*self) $($place)*)
+            }
+
+            fn restore(
+                &mut self,
+                version: &str,
+                parts: ::std::vec::Vec<::std::vec::Vec<u8>>,
+            ) -> ::core::result::Result<(), ::std::string::String> {
+                $crate::state::restore(&mut (*self) $($place)*, version, parts)
+            }
+        }
+    };
+}
+
+/// Says what is missing.
+#[cfg(not(feature = "serde"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! stateful_by_serde {
+    ($($any:tt)*) => {
+        ::core::compile_error!(
+            "export!(…, state) needs ipqext-sdk with the feature `serde`: in Cargo.toml give its \
+             dependency `features = [\"serde\"]`"
+        );
     };
 }

@@ -53,7 +53,7 @@
 //! | declare what the extension does | [`Needs`] |
 //! | take parameters from the operator | [`Params`] |
 //! | write to the host's log | [`log`] |
-//! | keep state over a fault | [`Stateful`] |
+//! | keep state over a fault, or take it to a new version | `SerdeState` with the feature `serde`, or [`Stateful`] |
 //! | test it without a host | `ipqext_sdk::test` |
 //!
 //! # Change packets
@@ -116,6 +116,8 @@ mod needs;
 mod packet;
 mod params;
 mod setters;
+#[cfg(feature = "serde")]
+pub mod state;
 mod stateful;
 mod value;
 mod verdict;
@@ -132,6 +134,8 @@ pub use needs::{Edits, Needs, OnFault};
 pub use packet::{HardwareAddress, Hook, Packet, PacketFlags};
 pub use params::Params;
 pub use setters::tcp_flags;
+#[cfg(feature = "serde")]
+pub use state::{OtherVersion, SerdeState};
 pub use stateful::Stateful;
 pub use value::Value;
 pub use verdict::{Verdict, Verdicts};
@@ -142,4 +146,6 @@ pub mod prelude {
         Context, Edits, Extension, Needs, OnFault, Packet, Params, Stateful, Verdict, Verdicts,
         export, log_debug, log_error, log_info, log_trace, log_warn,
     };
+    #[cfg(feature = "serde")]
+    pub use crate::{OtherVersion, SerdeState};
 }

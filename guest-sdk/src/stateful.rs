@@ -3,7 +3,10 @@
 use crate::extension::Extension;
 
 /// An extension whose state can be carried over to another instance of it, for a new
-/// one after a fault. Export it with `export!(Name, stateful)`.
+/// one after a fault or of a new version. Export it with `export!(Name, stateful)`.
+///
+/// Types that derive serde's traits need nothing of this: `export!(Name, state)` writes it for
+/// them, see `SerdeState`.
 ///
 /// While packets come the host asks for the state at most once a second, between two
 /// batches, and keeps the last one that it was given. After a fault a new instance gets

@@ -41,3 +41,14 @@ mod wire;
 
 pub use kit::{Decision, Kit};
 pub use packet::TestPacket;
+
+/// What an extension with such a state of this version saved, to test that another version
+/// of it takes it up: see `SerdeState::migrate`.
+///
+/// # Panics
+///
+/// If the state cannot be written.
+#[cfg(feature = "serde")]
+pub fn saved_state<T: serde::Serialize>(version: u32, state: &T) -> Vec<u8> {
+    crate::state::encode(version, state).unwrap_or_else(|error| panic!("{error}"))
+}

@@ -1,11 +1,15 @@
-//! Counts packets and bytes per protocol.
+//! Counts packets and bytes per protocol, and keeps the counts over faults and swaps.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use ipqext_sdk::etherparse::{EtherType, IpNumber, ip_number};
 use ipqext_sdk::prelude::*;
+use serde::{Deserialize, Serialize};
 
+/// Saved as a list of those that were seen.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "Vec<(Protocol, Tally)>", into = "Vec<(Protocol, Tally)>")]
 struct Count {
     /// Of IP that carries a protocol, by its number.
     ip: [Tally; 256],
@@ -22,14 +26,39 @@ impl Default for Count {
     }
 }
 
-#[derive(Clone, Copy, Default)]
+impl From<Vec<(Protocol, Tally)>> for Count {
+    fn from(tallies: Vec<(Protocol, Tally)>) -> Self {
+        let mut count = Self::default();
+        for (protocol, tally) in tallies {
+            count.of(protocol).add(tally);
+        }
+        count
+    }
+}
+
+impl From<Count> for Vec<(Protocol, Tally)> {
+    fn from(count: Count) -> Self {
+        count.tallies()
+    }
+}
+
+impl SerdeState for Count {
+    fn merge(&mut self, other: Self) -> Result<(), String> {
+        for (protocol, tally) in other.tallies() {
+            self.of(protocol).add(tally);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Tally {
     packets: u64,
     bytes: u64,
 }
 
 /// What a packet is counted as.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Protocol {
     /// IP that carries this protocol.
     Ip(u8),
@@ -54,17 +83,14 @@ impl Extension for Count {
     fn help() -> Option<String> {
         Some(
             "counts packets and bytes per protocol and passes them all; `info` is a table\n\
+             keeps the counts over faults and swaps\n\
              takes no parameters"
                 .to_owned(),
         )
     }
 
     fn proc(&mut self, packet: &mut Packet) -> Verdict {
-        let tally = match Protocol::of(packet) {
-            Protocol::Ip(number) => &mut self.ip[usize::from(number)],
-            other => self.others.entry(other).or_default(),
-        };
-        tally.add(Tally {
+        self.of(Protocol::of(packet)).add(Tally {
             packets: 1,
             bytes: packet.original_length().into(),
         });
@@ -72,20 +98,31 @@ impl Extension for Count {
     }
 }
 
-export!(Count);
+export!(Count, state);
 
 impl Count {
-    /// The protocols with the most packets first, then the total.
-    fn table(&self) -> String {
+    fn of(&mut self, protocol: Protocol) -> &mut Tally {
+        match protocol {
+            Protocol::Ip(number) => &mut self.ip[usize::from(number)],
+            other => self.others.entry(other).or_default(),
+        }
+    }
+
+    /// What was seen, in the order of the protocols.
+    fn tallies(&self) -> Vec<(Protocol, Tally)> {
         let ip = (0..=u8::MAX).map(Protocol::Ip).zip(self.ip);
         let others = self
             .others
             .iter()
             .map(|(&protocol, &tally)| (protocol, tally));
-        let mut tallies: Vec<(Protocol, Tally)> = ip
-            .filter(|(_, tally)| tally.packets > 0)
+        ip.filter(|(_, tally)| tally.packets > 0)
             .chain(others)
-            .collect();
+            .collect()
+    }
+
+    /// The protocols with the most packets first, then the total.
+    fn table(&self) -> String {
+        let mut tallies = self.tallies();
         // The sort is stable, so equal ones stay in the order of their numbers.
         tallies.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.packets));
 

@@ -96,3 +96,30 @@ fn it_takes_no_parameters_and_says_so() -> Result<(), String> {
     );
     Ok(())
 }
+
+#[test]
+fn the_counts_are_carried_over_and_those_of_several_workers_added_up() -> Result<(), String> {
+    let packets = || {
+        [
+            TestPacket::udp("10.0.0.1:1000", "10.0.0.2:53"),
+            TestPacket::ping("10.0.0.1", "10.0.0.2"),
+            TestPacket::raw(0x0806, [0; 28]),
+        ]
+    };
+    let mut kit = Kit::<Count>::new()?;
+    kit.decide_batch(packets());
+    let saved = kit.save()?;
+    assert!(saved.len() < 20, "only what was seen: {saved:?}");
+    let mut next = Kit::<Count>::restored("", "0.1.0", [saved.clone()])?;
+    assert_eq!(next.info(), kit.info());
+    next.decide_batch(packets());
+    let both = Kit::<Count>::restored("", "0.1.0", [saved, next.save()?])?;
+    let table = "\
+protocol  packets  bytes
+ICMP            3     84
+UDP             3     84
+ARP             3     84
+total           9    252";
+    assert_eq!(both.info().as_deref(), Some(table));
+    Ok(())
+}
