@@ -22,19 +22,7 @@
 macro_rules! export {
     ($extension:ty, stateful) => {
         $crate::export!($extension);
-        const _: () = {
-            #[cfg(target_family = "wasm")]
-            type Exported = $crate::component::Component<$extension>;
-            #[cfg(target_family = "wasm")]
-            $crate::bindings::state::export_state! {
-                Exported with_types_in $crate::bindings::state
-            }
-
-            #[cfg(not(target_family = "wasm"))]
-            const fn stand_for_the_exports<E: $crate::Stateful>() {}
-            #[cfg(not(target_family = "wasm"))]
-            stand_for_the_exports::<$extension>();
-        };
+        $crate::export_state_of!($extension);
     };
     ($extension:ty, state) => {
         $crate::stateful_by_serde!($extension, );
@@ -45,6 +33,20 @@ macro_rules! export {
         $crate::export!($extension, stateful);
     };
     ($extension:ty) => {
+        $crate::export_as! {
+            $extension,
+            ::core::env!("CARGO_CRATE_NAME"),
+            ::core::env!("CARGO_PKG_VERSION"),
+            ::core::env!("CARGO_PKG_DESCRIPTION")
+        }
+    };
+}
+
+/// Exports a type under the name of this crate, in this version and with this description.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_as {
+    ($extension:ty, $crate_name:expr, $version:expr, $description:expr) => {
         const _: () = {
             ::std::thread_local! {
                 static SLOT: $crate::component::Slot<$extension> =
@@ -53,9 +55,9 @@ macro_rules! export {
 
             impl $crate::component::Exported for $extension {
                 const MANIFEST: $crate::component::Manifest = $crate::component::Manifest {
-                    crate_name: ::core::env!("CARGO_CRATE_NAME"),
-                    version: ::core::env!("CARGO_PKG_VERSION"),
-                    description: ::core::env!("CARGO_PKG_DESCRIPTION"),
+                    crate_name: $crate_name,
+                    version: $version,
+                    description: $description,
                 };
 
                 fn slot() -> &'static ::std::thread::LocalKey<$crate::component::Slot<Self>> {
@@ -76,6 +78,27 @@ macro_rules! export {
             fn stand_for_the_exports() -> $extension {
                 <$extension as ::core::default::Default>::default()
             }
+        };
+    };
+}
+
+/// Exports the state of a type that is exported.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_state_of {
+    ($extension:ty) => {
+        const _: () = {
+            #[cfg(target_family = "wasm")]
+            type Exported = $crate::component::Component<$extension>;
+            #[cfg(target_family = "wasm")]
+            $crate::bindings::state::export_state! {
+                Exported with_types_in $crate::bindings::state
+            }
+
+            #[cfg(not(target_family = "wasm"))]
+            const fn stand_for_the_exports<E: $crate::Stateful>() {}
+            #[cfg(not(target_family = "wasm"))]
+            stand_for_the_exports::<$extension>();
         };
     };
 }

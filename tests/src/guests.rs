@@ -57,6 +57,23 @@ pub fn hostile() -> &'static Path {
     })
 }
 
+/// A directory with the versions of the extension `counter`: `one.wasm` is that of
+/// `extensions-wasm/hostile/examples/counter_one.rs`. All say that their name is `counter`, so one that
+/// is to be added has to be copied to `counter.wasm` first.
+pub fn counters() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        hostile();
+        let (_, counters) = example_names().expect("the sources were just read");
+        let names = counters.iter().map(String::as_str);
+        collect(&release_dir().join("examples"), names, COUNTER, "counters")
+            .expect("the examples were just built")
+    })
+}
+
+/// What the examples that are versions of `counter` begin with.
+const COUNTER: &str = "counter_";
+
 /// A directory with some of the misbehaving extensions, built as `cargo build` does without
 /// `--release`: with their debug information.
 pub fn hostile_debug() -> &'static Path {
@@ -66,8 +83,12 @@ pub fn hostile_debug() -> &'static Path {
         let arguments: Vec<_> = ["-p", "hostile"].into_iter().chain(examples).collect();
         cargo_build(&arguments);
         let built = target_dir().join("wasm32-wasip1/debug/examples");
-        let names = DEBUG_EXAMPLES.iter().map(|name| format!("{name}.wasm"));
-        collect(&built, names, "hostile-debug").expect("the examples were just built")
+        let names: Vec<String> = DEBUG_EXAMPLES
+            .iter()
+            .map(|name| format!("{name}.wasm"))
+            .collect();
+        let names = names.iter().map(String::as_str);
+        collect(&built, names, "", "hostile-debug").expect("the examples were just built")
     })
 }
 
@@ -135,6 +156,13 @@ fn cargo_build(arguments: &[&str]) {
 }
 
 fn collect_examples() -> io::Result<PathBuf> {
+    let (names, _) = example_names()?;
+    let names = names.iter().map(String::as_str);
+    collect(&release_dir().join("examples"), names, "", "hostile")
+}
+
+/// The files of the misbehaving extensions, and apart those of `counter`.
+fn example_names() -> io::Result<(Vec<String>, Vec<String>)> {
     let sources = workspace().join("extensions-wasm/hostile/examples");
     let mut names = Vec::new();
     for source in fs::read_dir(sources)? {
@@ -142,18 +170,28 @@ fn collect_examples() -> io::Result<PathBuf> {
         let name = name.file_name().expect("a listed file has a name");
         names.push(name.to_string_lossy().into_owned());
     }
-    collect(&release_dir().join("examples"), names, "hostile")
+    let (counters, others) = names
+        .into_iter()
+        .partition(|name: &String| name.starts_with(COUNTER));
+    Ok((others, counters))
 }
 
-/// Copies files from where cargo left them to a directory of their own.
-fn collect(from: &Path, names: impl IntoIterator<Item = String>, to: &str) -> io::Result<PathBuf> {
+/// Copies files from where cargo left them to a directory of their own, without what all
+/// their names begin with.
+fn collect<'a>(
+    from: &Path,
+    names: impl IntoIterator<Item = &'a str>,
+    prefix: &str,
+    to: &str,
+) -> io::Result<PathBuf> {
     let collected = target_dir().join("ipqext-tests").join(to);
     fs::create_dir_all(&collected)?;
     for name in names {
         // Another test's process may do the same at this time: a name appears
         // only with its whole content.
         let copy = tempfile::NamedTempFile::new_in(&collected)?;
-        fs::copy(from.join(&name), copy.path())?;
+        fs::copy(from.join(name), copy.path())?;
+        let name = name.strip_prefix(prefix).unwrap_or(name);
         copy.persist(collected.join(name))?;
     }
     Ok(collected)
