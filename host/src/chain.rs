@@ -10,7 +10,9 @@ use crate::packet::{Batch, FlowBits, Links, MarkRules, Needs, Outcome, Packet, S
 mod ask;
 mod bounds;
 mod budget;
+mod copies;
 mod fault;
+mod fuse;
 mod guarded;
 mod hand_over;
 mod journal;
@@ -24,13 +26,16 @@ mod rules;
 mod saved;
 mod selection;
 mod share;
+mod slice;
 mod stage;
 mod standing;
 mod terms;
 
 pub use bounds::OutOfBounds;
 pub use budget::{Budget, TICK, cpu_time};
+pub use copies::{Became, Copied, Copier, Copies, Ear, copier};
 pub use fault::{Fault, FaultKind, Frame, Lifecycle, LifecycleError};
+pub use fuse::Fuse;
 pub use hand_over::Refusal;
 pub use journal::{Journal, Note, Saying};
 pub use limits::{Limits, LimitsChange, Share};
@@ -38,6 +43,7 @@ pub use policy::{Policy, PolicyChange, Quarantine, QuarantineChange, Rollback};
 pub use report::{Culprit, FaultReport};
 pub use saved::Saved;
 pub use share::CpuUse;
+pub use slice::{FlowShare, Slice};
 pub use stage::{Reporter, Stage};
 pub use terms::Terms;
 
@@ -164,6 +170,8 @@ pub struct Chain {
     scratch: Scratch,
     journal: Journal,
     marks: MarkRules,
+    /// Whether two versions of an extension share its flows.
+    is_split: bool,
 }
 
 impl Default for Chain {
@@ -182,6 +190,7 @@ impl Chain {
             scratch: Scratch::default(),
             journal: Journal::default(),
             marks: marks.into(),
+            is_split: false,
         }
     }
 
@@ -191,6 +200,9 @@ impl Chain {
     pub fn evaluate(&mut self, batch: &mut Batch, links: &Arc<Links>) {
         self.journal.begin();
         self.scratch.forget();
+        if self.is_split {
+            self.end_failed_trials();
+        }
         let mut budget = BatchBudget::begin();
         if let Some(bits) = self.marks.flows {
             let_by(batch, bits);
@@ -207,7 +219,33 @@ impl Chain {
                 stage: place,
                 mark_mask: self.marks.of_extensions(),
                 flows: self.marks.flows,
+                copies: None,
             });
+        }
+    }
+
+    /// The batch is settled: what was copied of it goes to who compares.
+    pub fn hand_copies_over(&mut self, batch: &Batch) {
+        for stage in &mut self.stages {
+            stage.hand_copies_over(batch);
+        }
+    }
+
+    /// Where a version that shares flows with another one failed too often, on this worker
+    /// or another, all flows go to the other one.
+    fn end_failed_trials(&mut self) {
+        for place in 0..self.stages.len() {
+            let stage = &self.stages[place];
+            let Some(failed) = stage.terms.slice.filter(|_| stage.is_fused_out()) else {
+                continue;
+            };
+            for stage in &mut self.stages {
+                if let Some(slice) = &mut stage.terms.slice
+                    && slice.is_of(failed)
+                {
+                    *slice = slice.emptied();
+                }
+            }
         }
     }
 
@@ -251,6 +289,8 @@ impl Chain {
                 self.stages.push(stage);
             }
         }
+        let mut stages = self.stages.iter();
+        self.is_split = stages.any(|stage| stage.terms.slice.is_some());
         old
     }
 

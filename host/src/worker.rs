@@ -24,11 +24,13 @@ mod accord;
 mod desk;
 mod ladder;
 mod recent;
+mod trial;
 
 pub use accord::Accord;
 pub use desk::Desk;
 use ladder::Ladder;
 pub use recent::{RECENT_MAX, Seen};
+pub use trial::{NotTried, Trial, Tried};
 
 /// How long a worker that is told to end goes on deciding packets that already
 /// wait in its queue; as long again it accepts them undecided.
@@ -100,6 +102,9 @@ pub enum Order {
     Links(Arc<Links>),
     /// Tell of the last packets that came.
     Recent(Sender<Vec<Seen>>),
+    /// Do something for the trial of another version of a started extension; the answer is
+    /// `None` if it is not in the chain.
+    Trial(StageId, Trial, Sender<Option<Tried>>),
     /// Tell a client of packets, and answer once that holds for the next one.
     Trace(Tap, Sender<()>),
     /// Settle what waits, and end.
@@ -234,6 +239,7 @@ impl Worker {
             self.settle()?;
             if evaluated.is_ok() {
                 self.desk.tell(&mut self.source, &self.batch);
+                self.desk.hand_copies_over(&self.batch);
             }
             evaluated.map_err(|panic| WorkerError::Panic(panic_text(&*panic)))?;
             self.desk.rest(&self.batch);

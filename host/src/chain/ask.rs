@@ -134,6 +134,9 @@ fn kind(settlement: Settlement) -> usize {
 impl Visit<'_> {
     /// Notes what became of a packet without the extension's say.
     pub(super) fn note(&mut self, place: usize, saying: Saying) {
+        if let Some(copies) = &mut self.copies {
+            copies.note(place, saying);
+        }
         if self.journal.is_open() {
             self.journal.add(Note {
                 place,

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::View;
+use super::slice::Slice;
 use crate::packet::{Batch, Edits, Entry, Fate, Group, Links, Needs, Packet};
 
 /// What a selection was made by: the same again gives the same.
@@ -12,6 +13,7 @@ struct Key {
     /// The batch's.
     revision: u64,
     group: Group,
+    slice: Option<Slice>,
     /// The most bytes that are given of a packet.
     snap_length: u32,
     /// The fewest that have to be there, of a packet that is so long.
@@ -45,12 +47,19 @@ impl Selection {
         self.made_by = None;
     }
 
-    /// Selects the undecided packets of the group, each with at most as many bytes as
-    /// are needed. Who edits needs whole packets to be there.
-    pub(super) fn select(&mut self, batch: &Batch, group: Group, needs: Needs) {
+    /// Selects the undecided packets of the group, or of a slice of it, each with at most as
+    /// many bytes as are needed. Who edits needs whole packets to be there.
+    pub(super) fn select(
+        &mut self,
+        batch: &Batch,
+        group: Group,
+        slice: Option<Slice>,
+        needs: Needs,
+    ) {
         let key = Key {
             revision: batch.revision(),
             group,
+            slice,
             snap_length: needs.snap_length,
             least: match needs.edits {
                 Edits::None => needs.snap_length,
@@ -98,6 +107,11 @@ impl Selection {
         for (place, entry) in batch.entries().iter().enumerate() {
             let Entry { packet, fate, .. } = entry;
             if *fate != Fate::Undecided || !key.group.contains(packet.mark) {
+                continue;
+            }
+            if let Some(slice) = key.slice
+                && !slice.contains(batch.bytes_of(entry.came()))
+            {
                 continue;
             }
             if packet.captured_length < key.least.min(packet.original_length) {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
+use super::copies::{Copier, Copies};
 use super::fault::{Fault, FaultKind, Lifecycle, LifecycleError};
+use super::fuse::Fuse;
 use super::guarded::Guarded;
 use super::journal::{Journal, Saying};
 use super::meter::Meter;
@@ -12,6 +14,7 @@ use super::report::{Culprit, FaultReport};
 use super::rules::{Rewritten, Rules};
 use super::selection::Selection;
 use super::share::CpuUse;
+use super::slice::FLOW_BYTES;
 use super::standing::{Condition, Standing};
 use super::terms::Terms;
 use super::{Filter, StageId};
@@ -60,6 +63,10 @@ pub struct Stage {
     pub(super) is_passed_over: bool,
     worker: u32,
     reporter: Option<Box<Reporter>>,
+    /// As long as another version is compared with it.
+    copier: Option<Box<Copier>>,
+    /// As long as it is on trial.
+    fuse: Option<Fuse>,
     fault_lines: RateLimit,
     reports: RateLimit,
 }
@@ -80,6 +87,8 @@ pub(super) struct Visit<'a> {
     pub(super) now: Instant,
     /// What is left of the CPU time that the batch may take.
     pub(super) left: Duration,
+    /// Where its packets are copied for another version, if there is one.
+    pub(super) copies: Option<Box<Copies>>,
 }
 
 /// Memory that is reused from stage to stage and from batch to batch, so that
@@ -139,6 +148,8 @@ impl Stage {
             is_passed_over: false,
             worker: 0,
             reporter: None,
+            copier: None,
+            fuse: None,
             fault_lines: RateLimit::new(FAULT_LINES_A_SECOND, Duration::from_secs(1)),
             reports: RateLimit::new(REPORTS_A_SECOND, Duration::from_secs(1)),
         }
@@ -159,9 +170,41 @@ impl Stage {
         self
     }
 
-    /// What the filter declared.
+    /// Puts it on trial: when it is quarantined, that ends.
+    #[must_use]
+    pub fn fused(mut self, fuse: Fuse) -> Self {
+        self.fuse = Some(fuse);
+        self
+    }
+
+    /// Whether it was on trial, and failed too often.
+    pub(super) fn is_fused_out(&self) -> bool {
+        self.fuse.as_ref().is_some_and(Fuse::is_blown)
+    }
+
+    /// Has its packets copied from now on, or no longer; gives what copied them before.
+    pub fn copy(&mut self, copier: Option<Box<Copier>>) -> Option<Box<Copier>> {
+        std::mem::replace(&mut self.copier, copier)
+    }
+
+    /// The batch is settled: what was copied of it goes to who compares.
+    pub(super) fn hand_copies_over(&mut self, batch: &Batch) {
+        if let Some(copier) = &mut self.copier {
+            copier.hand_over(batch);
+        }
+    }
+
+    /// What has to be there of packets: what the filter declared, what it is given its part
+    /// of the flows by, and what is compared.
     pub fn needs(&self) -> Needs {
-        self.rules.needs
+        let mut needs = self.rules.needs;
+        if self.terms.slice.is_some() {
+            needs.snap_length = needs.snap_length.max(FLOW_BYTES);
+        }
+        match &self.copier {
+            Some(copier) => needs.union(copier.needs()),
+            None => needs,
+        }
     }
 
     /// Whether packets come to it.
@@ -235,12 +278,27 @@ impl Stage {
     /// Gives the filter the undecided packets of its group, and applies what it
     /// says of them. What becomes of those that it does not decide, its policy says.
     pub(super) fn visit(&mut self, visit: &mut Visit<'_>) {
-        let Visit { batch, scratch, .. } = visit;
-        if batch.is_outside(self.terms.group) {
+        if visit.batch.is_outside(self.terms.group) {
             return;
         }
+        let Some(copier) = &mut self.copier else {
+            self.give(visit);
+            return;
+        };
+        visit.copies = copier.begin(visit.batch, visit.links, self.terms);
+        self.give(visit);
+        if let Some(copier) = &mut self.copier
+            && let Some(copies) = visit.copies.take()
+        {
+            copier.end(copies, visit.batch);
+        }
+    }
+
+    fn give(&mut self, visit: &mut Visit<'_>) {
+        let Visit { batch, scratch, .. } = visit;
         let selection = &mut scratch.selection;
-        selection.select(batch, self.terms.group, self.rules.needs);
+        let Terms { group, slice, .. } = self.terms;
+        selection.select(batch, group, slice, self.rules.needs);
         let short = selection.cut_short.len();
         let count = selection.places().len();
         if short > 0 {

@@ -12,6 +12,8 @@ use crate::packet::{
 };
 use crate::telemetry::StageCounters;
 
+mod trials;
+
 #[test]
 fn the_first_extension_sees_the_whole_batch_before_the_second_sees_any() {
     let asked = Asked::default();

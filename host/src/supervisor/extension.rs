@@ -236,6 +236,7 @@ pub(super) fn terms(wanted: &Wanted, needs: Needs) -> Result<Terms, CommandError
         grant,
         policy: usual.policy.changed(wanted.policy)?,
         limits: usual.limits.changed(wanted.limits)?,
+        slice: None,
     })
 }
 

@@ -14,6 +14,8 @@ use crate::source::PacketSource;
 use crate::telemetry::WorkerCounters;
 use crate::trace::Tap;
 
+mod trial;
+
 /// What a worker works at.
 pub struct Desk {
     mailbox: Receiver<Order>,
@@ -130,6 +132,10 @@ impl Desk {
                     let stage = self.chain.stage_mut(id);
                     // Whoever asked may have given up waiting.
                     let _ = reply.send(stage.map(|stage| stage.lifecycle(call)));
+                }
+                Ok(Order::Trial(id, trial, reply)) => {
+                    // Whoever asked may have given up waiting.
+                    let _ = reply.send(self.try_out(id, trial, source.as_deref_mut()));
                 }
                 Ok(Order::Links(links)) => self.links = links,
                 Ok(Order::Trace(tap, reply)) => {

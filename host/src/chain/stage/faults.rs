@@ -183,5 +183,8 @@ impl Stage {
         self.counters
             .quarantined
             .store(is_quarantined, Ordering::Relaxed);
+        if is_quarantined && let Some(fuse) = &self.fuse {
+            fuse.blow();
+        }
     }
 }
