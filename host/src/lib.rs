@@ -8,6 +8,7 @@
 //! | [`worker`] | one thread per queue |
 //! | [`chain`] | many decisions become one verdict |
 //! | [`runtime`] | the sandbox, on wasmtime |
+//! | [`shadow`] | another version beside the running one, compared |
 //! | [`registry`] | the directory of extensions |
 //! | [`event`] | all that can happen to the supervisor |
 //! | [`supervisor`] | owns extensions, generations and workers |
@@ -42,6 +43,7 @@ mod queues;
 pub mod registry;
 pub mod rules;
 pub mod runtime;
+pub mod shadow;
 pub mod socket_path;
 pub mod source;
 pub mod supervisor;

@@ -72,6 +72,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("runtime", &["chain", "packet", "telemetry"]),
     ("trace", &["chain", "packet"]),
+    ("shadow", &["chain", "packet"]),
     // It carries what went wrong from where it did to who asked.
     (
         "event",
