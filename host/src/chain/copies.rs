@@ -215,6 +215,7 @@ pub struct Copier {
     full: SyncSender<Box<Copies>>,
     emptied: Receiver<Box<Copies>>,
     /// Buffers that are free.
+    #[expect(clippy::vec_box, reason = "they go through channels, and stay where they are")]
     free: Vec<Box<Copies>>,
     /// Of the batch at hand.
     noted: Option<Box<Copies>>,
