@@ -28,6 +28,7 @@ mod summary;
 mod swap;
 mod terms;
 mod trace;
+mod trial;
 
 /// The longest response that is read, in bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 << 20;
@@ -60,6 +61,9 @@ enum Task {
     /// Show the last faults of an extension, or of all: how it failed, on what packet, and
     /// at which line of its source.
     Faults(faults::Faults),
+    /// Show another version of an extension that is on trial beside the running one: how
+    /// much they agree, on which packets they differ, and what both cost.
+    Shadow(trial::ShadowOptions),
     /// Print a script that makes a shell complete the command line of ipqext.
     Completions {
         /// The shell.
@@ -173,6 +177,14 @@ enum Subcommands {
     Swap(swap::SwapOptions),
     /// Give an extension other parameters, with its state and without losing a packet.
     Set(swap::SetOptions),
+    /// Have the version on trial take an extension's place, with the state of the running
+    /// version.
+    Promote(swap::PromoteOptions),
+    /// End the trial of another version of an extension.
+    Abort {
+        /// Its name.
+        name: String,
+    },
     /// Go back to the version of an extension before the last swap or set, and to the state
     /// that it had.
     Rollback(swap::RollbackOptions),
@@ -253,6 +265,9 @@ pub enum ClientError {
     /// There is nothing to write a capture of.
     #[error("no packet is kept of a fault, so no capture was written; see ipqext faults")]
     NoPacket,
+    /// There is nothing to write a capture of.
+    #[error("no packet is kept about which two versions differ, so no capture was written")]
+    NoDifference,
     /// A capture is nothing for a terminal.
     #[error("the capture would go to a terminal; give a file, or pipe it: | wireshark -k -i -")]
     Terminal,
@@ -295,6 +310,7 @@ pub fn run(cli: Cli, out: &mut dyn Write) -> Result<(), ClientError> {
             ask(&command, json, connect(sockets())?)?
         }
         Task::Faults(options) => faults::run(&options, json, connect(sockets())?, out)?,
+        Task::Shadow(options) => trial::run(&options, json, connect(sockets())?, out)?,
         Task::Trace(options) => return trace::run(&options, json, connect(sockets())?, out),
         Task::Completions { shell } => completion::script::<Cli>(shell),
     };
@@ -384,6 +400,8 @@ fn request(command: Subcommands) -> Result<Command, ClientError> {
         }),
         Subcommands::Swap(options) => options.request()?,
         Subcommands::Set(options) => options.request()?,
+        Subcommands::Promote(options) => options.request(),
+        Subcommands::Abort { name } => Command::Abort(named(name)),
         Subcommands::Rollback(options) => options.request(),
         Subcommands::Log { name, level } => Command::Log(SetLog { name, level }),
         Subcommands::Explain(explain) => explain::request(explain)?,

@@ -26,6 +26,7 @@ mod response;
 mod swapped;
 mod terms;
 mod traced;
+mod tried;
 
 /// How many clients are served at once. One more takes the place of the one that has
 /// been silent for longest.

@@ -8,7 +8,7 @@ use ipqext_filter::PacketFilter;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::chain::{
-    Fault, FaultReport, LifecycleError, LimitsChange, OutOfBounds, PolicyChange, Terms,
+    Fault, FaultReport, LifecycleError, LimitsChange, OutOfBounds, PolicyChange, StageId, Terms,
 };
 use crate::packet::{Group, Hook, Link, Needs, Verdicts};
 use crate::runtime::CompileError;
@@ -18,10 +18,12 @@ use crate::trace::{Listener, Record};
 
 mod fault;
 mod swap;
+mod trial;
 mod wanted;
 
 pub use fault::{FailedPacket, FaultRecord};
 pub use swap::{Carried, Rejected, Swap, Swapped, Took, TriedOn, Unfit, VersionReport};
+pub use trial::{OnTrial, TrialBrief, TrialKind, TrialReport};
 pub use wanted::{Done, Reloaded, Wanted};
 
 /// Where events are sent. Never blocks; a control client has at most one command
@@ -51,6 +53,8 @@ pub enum Notice {
     Links(Vec<Link>),
     /// An extension failed.
     Fault(Box<FaultReport>),
+    /// A version on trial failed too often: the one whose stages have this.
+    TrialFailed(StageId),
     /// A file of the ext-dir is another than it was.
     FileChanged(PathBuf),
 }
@@ -158,6 +162,15 @@ pub enum Action {
         /// Whether it is not tried on packets before.
         unchecked: bool,
     },
+    /// Reports another version of it on trial, or the last one that was.
+    Shadow,
+    /// Has the version on trial take its place.
+    Promote {
+        /// Whether that begins anew, without the state of the running one.
+        fresh: bool,
+    },
+    /// Ends the trial.
+    Abort,
     /// Goes back to the version before.
     Rollback {
         /// Whether that begins anew, without the state that it had.
@@ -193,6 +206,8 @@ pub enum Reply {
     Status(StatusReport),
     /// To `Swap`, `Set` and `Rollback`.
     Swapped(Box<Swapped>),
+    /// To `Shadow` and `Abort`, and to a `Swap` that begins a trial.
+    Trial(Box<TrialReport>),
     /// To what leaves nothing to tell.
     Done,
 }
@@ -242,6 +257,8 @@ pub struct ExtensionReport {
     pub previous: Option<VersionReport>,
     /// Why a later version does not run, if one was to.
     pub rejected: Option<Rejected>,
+    /// Another version on trial, if one is.
+    pub trial: Option<TrialBrief>,
     /// Its file.
     pub file: PathBuf,
     /// Its parameters.
@@ -286,6 +303,30 @@ pub struct Counts {
     pub faults: u64,
     /// The CPU time that it used.
     pub cpu: Duration,
+}
+
+impl Counts {
+    /// What was done since they were these.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let since = |count: fn(&Self) -> u64| count(self).saturating_sub(count(before));
+        Self {
+            seen: since(|counts| counts.seen),
+            passed: since(|counts| counts.passed),
+            accepted: since(|counts| counts.accepted),
+            dropped: since(|counts| counts.dropped),
+            repeated: since(|counts| counts.repeated),
+            stopped: since(|counts| counts.stopped),
+            queued: since(|counts| counts.queued),
+            edited: since(|counts| counts.edited),
+            failed: since(|counts| counts.failed),
+            skipped: since(|counts| counts.skipped),
+            overloaded: since(|counts| counts.overloaded),
+            heavy: since(|counts| counts.heavy),
+            faults: since(|counts| counts.faults),
+            cpu: self.cpu.saturating_sub(before.cpu),
+        }
+    }
 }
 
 /// The daemon.
@@ -484,6 +525,38 @@ pub enum CommandError {
     /// A version fails on a packet that it was tried on.
     #[error(transparent)]
     Preflight(Box<Unfit>),
+    /// Another version is on trial already.
+    #[error(
+        "{name}: {version} is on trial, as a {kind}; ipqext promote {name} has it take over, ipqext \
+         abort {name} ends that"
+    )]
+    TrialOn {
+        /// The extension's name.
+        name: String,
+        /// The version on trial.
+        version: String,
+        /// How it is tried.
+        kind: &'static str,
+    },
+    /// No other version is on trial.
+    #[error(
+        "{name}: no other version is on trial{}; type: ipqext swap {name} FILE --shadow",
+        ended.as_ref().map(|why| format!(", the last one has ended: {why}")).unwrap_or_default()
+    )]
+    NoTrial {
+        /// The extension's name.
+        name: String,
+        /// Why the last one has ended.
+        ended: Option<String>,
+    },
+    /// There is nothing to try a version beside.
+    #[error(
+        "{0} is not started, so no other version can be tried beside it; type: ipqext start {0}"
+    )]
+    NotStarted(String),
+    /// The system gives no thread.
+    #[error("cannot start a thread for it: {0}")]
+    NoThread(#[source] io::Error),
     /// There is no version before.
     #[error(
         "{0}: there is no version to go back to: it was not swapped since it was added, or went back already"

@@ -34,8 +34,8 @@ const NICE: i32 = 10;
 
 /// One worker's part of it.
 pub struct Side {
-    /// Which worker.
-    pub worker: u32,
+    /// The kernel queue that it serves.
+    pub queue: u16,
     /// The candidate, started.
     pub stage: Stage,
     /// The terms that it begins with.
@@ -119,7 +119,7 @@ impl Drop for Shadow {
 
 /// One worker's part of it, at work.
 struct Work {
-    worker: u32,
+    queue: u16,
     chain: Chain,
     id: StageId,
     terms: Terms,
@@ -156,7 +156,7 @@ fn serve(sides: Vec<Side>, setup: &Setup, shared: &Shared) {
 impl Work {
     fn new(side: Side, marks: MarkRules) -> Self {
         let Side {
-            worker,
+            queue,
             stage,
             terms,
             running,
@@ -171,7 +171,7 @@ impl Work {
             incoming: Some(stage),
         }]);
         Self {
-            worker,
+            queue,
             chain,
             id,
             terms,
@@ -218,7 +218,7 @@ impl Work {
             let running = Said::by_running(copies, copied);
             let candidate = Said::by_candidate(&self.batch, place, &self.chain);
             results.add(compare(&running, &candidate), || Difference {
-                worker: self.worker,
+                queue: self.queue,
                 links: copies.links.clone(),
                 packet: copied.packet,
                 bytes: copies.bytes_of(copied).into(),

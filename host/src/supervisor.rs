@@ -35,6 +35,7 @@ mod preflight;
 mod probation;
 mod reload;
 mod swap;
+mod trial;
 mod version;
 
 use crew::{Crew, Retired};
@@ -241,6 +242,7 @@ impl Supervisor {
                 self.note_fault(*report);
                 self.judge(stage);
             }
+            Notice::TrialFailed(id) => self.trial_failed(id),
             Notice::FileChanged(file) => self.file_changed(&file),
         }
         self.finish_leaving();
@@ -383,9 +385,8 @@ impl Supervisor {
                 Some(home) if home.version.edition == stage.edition => {
                     home.idle[worker as usize] = Some(stage);
                 }
-                // Its place was taken, or it was to take one and did not.
-                Some(_) => self.leaving.push((worker, stage)),
-                None => {}
+                // Its place was taken, or it was to take one and did not; or it was on trial.
+                Some(_) | None => self.leaving.push((worker, stage)),
             }
         }
     }
@@ -403,6 +404,7 @@ impl Supervisor {
     /// # Errors
     /// A worker failed.
     pub fn finish(mut self) -> Result<(), WorkerError> {
+        self.end_shadows();
         let (returned, result) = self.crew.dismiss();
         self.take_home(returned);
         self.finish_leaving();
@@ -462,7 +464,7 @@ impl Supervisor {
             all.filter(|extension| extension.life == Life::Started)
         };
         // Of those that ask for the same, the first is named.
-        let reads = |extension: &&Extension| Demand::of(extension.needs(), Gso::Auto).copy_range;
+        let reads = |extension: &&Extension| Demand::of(extension.demands(), Gso::Auto).copy_range;
         let most = started().map(|extension| reads(&extension)).max();
         let named = |extension: &Extension| extension.name().to_owned();
         Demanded {
@@ -470,7 +472,7 @@ impl Supervisor {
                 .find(|extension| reads(extension) > 0 && Some(reads(extension)) == most)
                 .map(named),
             segmented: started()
-                .find(|extension| extension.needs().edits != Edits::None)
+                .find(|extension| extension.demands().edits != Edits::None)
                 .map(named),
         }
     }
@@ -481,12 +483,18 @@ fn places(extensions: &mut [Extension], worker: u32) -> Vec<Place> {
     let started = extensions
         .iter_mut()
         .filter(|extension| extension.life == Life::Started);
-    let place = started.map(|extension| Place {
-        id: extension.id(),
-        terms: extension.terms,
-        incoming: extension.idle[worker as usize].take(),
+    let places = started.flat_map(|extension| {
+        let terms = extension.terms;
+        let trial = extension.trial.as_mut();
+        let (terms, trial) = trial.map_or((terms, None), |trial| trial.places(terms, worker));
+        let running = Place {
+            id: extension.id(),
+            terms,
+            incoming: extension.idle[worker as usize].take(),
+        };
+        std::iter::once(running).chain(trial)
     });
-    place.collect()
+    places.collect()
 }
 
 /// Answers those who asked too late.

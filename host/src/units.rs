@@ -38,6 +38,17 @@ pub(crate) fn share(text: &str) -> Result<Option<f64>, String> {
     }
 }
 
+/// A share of all flows in per cent, as `5%`.
+///
+/// # Errors
+/// The text is none: what to give instead.
+pub(crate) fn flow_share(text: &str) -> Result<f64, String> {
+    match share(text) {
+        Ok(Some(percent)) => Ok(percent),
+        _ => Err("give a share of the flows, as 5%".to_owned()),
+    }
+}
+
 /// Faults and the time in which they are too many, as `10/10s`; `None` for `off`.
 ///
 /// # Errors

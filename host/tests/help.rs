@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 
 use ipqext_protocol::faults::Faults;
-use ipqext_protocol::swap::{Rollback, SetParams, Swap};
+use ipqext_protocol::swap::{Promote, Rollback, SetParams, Swap};
 use ipqext_protocol::terms::{Limits, Policy, SetLimits, SetPolicy};
 use ipqext_protocol::trace::{Explain, Trace};
 use ipqext_protocol::{Add, Group, MoveTo, Named, Request, SetGrant, SetGroup, SetLog};
@@ -115,6 +115,22 @@ fn the_wire_form_of_every_command() {
             name: "x".to_owned(),
             fresh: false,
         }),
+        Command::Swap(Swap {
+            name: "x".to_owned(),
+            shadow: true,
+            ..Swap::default()
+        }),
+        Command::Swap(Swap {
+            name: "x".to_owned(),
+            canary: Some(5.0),
+            ..Swap::default()
+        }),
+        Command::Shadow(named()),
+        Command::Promote(Promote {
+            name: "x".to_owned(),
+            fresh: false,
+        }),
+        Command::Abort(named()),
         Command::Log(SetLog {
             name: "x".to_owned(),
             level: "debug".to_owned(),
@@ -149,6 +165,7 @@ fn the_wire_form_of_every_command() {
             Command::Move(_) | Command::Grant(_) | Command::Log(_) => {}
             Command::Policy(_) | Command::Limit(_) => {}
             Command::Swap(_) | Command::Set(_) | Command::Rollback(_) => {}
+            Command::Shadow(_) | Command::Promote(_) | Command::Abort(_) => {}
             Command::Trace(_) | Command::Explain(_) | Command::Faults(_) => {}
         }
         serde_json::to_string(&Request::new(7, command)).unwrap()
@@ -172,6 +189,11 @@ fn the_wire_form_of_every_command() {
     {"jsonrpc":"2.0","id":7,"method":"swap","params":{"name":"x"}}
     {"jsonrpc":"2.0","id":7,"method":"set","params":{"name":"x","params":"every=2","fresh":true}}
     {"jsonrpc":"2.0","id":7,"method":"rollback","params":{"name":"x"}}
+    {"jsonrpc":"2.0","id":7,"method":"swap","params":{"name":"x","shadow":true}}
+    {"jsonrpc":"2.0","id":7,"method":"swap","params":{"name":"x","canary":5.0}}
+    {"jsonrpc":"2.0","id":7,"method":"shadow","params":{"name":"x"}}
+    {"jsonrpc":"2.0","id":7,"method":"promote","params":{"name":"x"}}
+    {"jsonrpc":"2.0","id":7,"method":"abort","params":{"name":"x"}}
     {"jsonrpc":"2.0","id":7,"method":"log","params":{"name":"x","level":"debug"}}
     {"jsonrpc":"2.0","id":7,"method":"trace","params":{"filter":"icmp"}}
     {"jsonrpc":"2.0","id":7,"method":"explain","params":{"bytes":"45","mark":0,"hook":"input"}}
@@ -247,6 +269,16 @@ fn commands_and_the_letters_of_2003_send_the_same_request() {
             "log x debug",
             r#""method":"log","params":{"name":"x","level":"debug"}"#,
         ),
+        (
+            "swap x --shadow",
+            r#""method":"swap","params":{"name":"x","shadow":true}"#,
+        ),
+        (
+            "swap x /y.wasm --canary 5%",
+            r#""method":"swap","params":{"name":"x","file":"/y.wasm","canary":5.0}"#,
+        ),
+        ("promote x", r#""method":"promote","params":{"name":"x"}"#),
+        ("abort x", r#""method":"abort","params":{"name":"x"}"#),
         ("-H x", r#""method":"help","params":{"name":"x"}"#),
         ("-L", r#""method":"list""#),
         ("-D x", r#""method":"delete","params":{"name":"x"}"#),

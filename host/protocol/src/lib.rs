@@ -10,6 +10,7 @@ pub mod hexadecimal;
 pub mod swap;
 pub mod terms;
 pub mod trace;
+pub mod trial;
 
 /// The value of `jsonrpc` in every request and response.
 pub const JSONRPC: &str = "2.0";
@@ -53,6 +54,12 @@ pub enum Command {
     Set(swap::SetParams),
     /// Goes back to the version before: [`swap::Swapped`], likewise.
     Rollback(swap::Rollback),
+    /// Another version of it on trial, or the last that was: [`trial::Trial`].
+    Shadow(Named),
+    /// Has the version on trial take its place: [`swap::Swapped`], likewise.
+    Promote(swap::Promote),
+    /// Ends the trial: [`trial::Trial`].
+    Abort(Named),
     /// Sets which of its log lines are written: its [`Extension`].
     Log(SetLog),
     /// Watches packets: `null`, then [`trace::Notification`]s.
@@ -74,10 +81,10 @@ pub enum Command {
 
 impl Command {
     /// The names of all methods.
-    pub const METHODS: [&str; 24] = [
+    pub const METHODS: [&str; 27] = [
         "list", "add", "delete", "group", "start", "stop", "reset", "info", "help", "move",
-        "grant", "policy", "limit", "swap", "set", "rollback", "log", "trace", "explain", "faults",
-        "reload", "config", "status", "shutdown",
+        "grant", "policy", "limit", "swap", "set", "rollback", "shadow", "promote", "abort", "log",
+        "trace", "explain", "faults", "reload", "config", "status", "shutdown",
     ];
 }
 
@@ -274,6 +281,8 @@ pub struct Extension {
     pub previous: Option<swap::Version>,
     /// Why a later version does not run, if one was to; else `null`.
     pub rejected: Option<swap::Rejected>,
+    /// Another version on trial, if one is; else `null`.
+    pub trial: Option<trial::Brief>,
     /// The file.
     pub file: String,
     /// Its parameter string.
@@ -530,6 +539,12 @@ mod tests {
                 name: "x".into(),
                 fresh: false,
             }),
+            Command::Shadow(named()),
+            Command::Promote(swap::Promote {
+                name: "x".into(),
+                fresh: false,
+            }),
+            Command::Abort(named()),
             Command::Log(SetLog {
                 name: "x".into(),
                 level: "debug".into(),

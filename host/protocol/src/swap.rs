@@ -20,6 +20,25 @@ pub struct Swap {
     /// Whether it is not tried on packets before.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unchecked: bool,
+    /// Whether it is tried as a shadow: given the same packets as the running version, it
+    /// decides none. The answer is a [`Trial`](crate::trial::Trial).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shadow: bool,
+    /// Of how many per cent of all flows it decides, beside the running version. The answer
+    /// is a [`Trial`](crate::trial::Trial).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<f64>,
+}
+
+/// Parameters of `promote`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Promote {
+    /// The extension's name.
+    pub name: String,
+    /// Whether the version on trial begins anew, without the state of the running one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub fresh: bool,
 }
 
 /// Parameters of `set`.

@@ -215,7 +215,10 @@ pub struct Copier {
     full: SyncSender<Box<Copies>>,
     emptied: Receiver<Box<Copies>>,
     /// Buffers that are free.
-    #[expect(clippy::vec_box, reason = "they go through channels, and stay where they are")]
+    #[expect(
+        clippy::vec_box,
+        reason = "they go through channels, and stay where they are"
+    )]
     free: Vec<Box<Copies>>,
     /// Of the batch at hand.
     noted: Option<Box<Copies>>,
@@ -343,6 +346,12 @@ impl Ear {
     /// From now on nothing is copied.
     pub fn close(&self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use ipqext_protocol::swap::Swap;
 use ipqext_protocol::{Command, Extension, Group, Queue, Reloaded, Status, Text};
 use serde_json::Value;
 use tabwriter::TabWriter;
 
-use super::{explain, swap, terms};
+use super::{explain, swap, terms, trial};
 
 /// The text to print for a command's result.
 pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<String> {
@@ -22,13 +23,18 @@ pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<Str
         Command::Grant(_) => Ok(granted(&serde_json::from_value(result)?)),
         Command::Policy(_) => Ok(with_policy(&serde_json::from_value(result)?)),
         Command::Limit(_) => Ok(with_limits(&serde_json::from_value(result)?)),
-        Command::Swap(_) | Command::Set(_) | Command::Rollback(_) => {
+        Command::Swap(Swap { shadow: true, .. })
+        | Command::Swap(Swap {
+            canary: Some(_), ..
+        })
+        | Command::Abort(_) => Ok(trial::text(&serde_json::from_value(result)?, 0)),
+        Command::Swap(_) | Command::Set(_) | Command::Rollback(_) | Command::Promote(_) => {
             Ok(swap::swapped(&serde_json::from_value(result)?))
         }
         Command::Log(_) => Ok(logged(&serde_json::from_value(result)?)),
         Command::Explain(_) => Ok(explain::render(&serde_json::from_value(result)?)),
         // They are rendered by their own modules, where they are asked for.
-        Command::Trace(_) | Command::Faults(_) => Ok(String::new()),
+        Command::Trace(_) | Command::Faults(_) | Command::Shadow(_) => Ok(String::new()),
         Command::Info(_) | Command::Help(_) => Ok(texts(&serde_json::from_value(result)?)),
         Command::Reload => Ok(reloaded(&serde_json::from_value::<Vec<Reloaded>>(result)?)),
         // It is to go into a file as it is; strings in it are quoted as TOML has them.
@@ -68,6 +74,9 @@ fn list(extensions: &[Extension]) -> String {
     }
     let mut text = aligned(&rows);
     for extension in extensions {
+        if let Some(brief) = &extension.trial {
+            text += &trial::brief(&extension.name, brief);
+        }
         if let Some(rejected) = &extension.rejected {
             let reason = printable(&rejected.reason).replace('\n', " ");
             let _ = writeln!(text, "{}: {}: {reason}", extension.name, rejected.file);
@@ -235,7 +244,7 @@ fn group(group: &Group) -> String {
     }
 }
 
-fn duration(ms: u64) -> String {
+pub(super) fn duration(ms: u64) -> String {
     let seconds = ms / 1000;
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
     match (hours, minutes) {
@@ -251,7 +260,7 @@ pub(super) fn printable(text: &str) -> String {
     text.replace(steers, "\u{fffd}")
 }
 
-fn aligned(rows: &str) -> String {
+pub(super) fn aligned(rows: &str) -> String {
     let mut writer = TabWriter::new(Vec::new()).padding(2);
     // Writing to memory cannot fail.
     let _ = writer.write_all(rows.as_bytes());

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipqext_protocol::Command;
-use ipqext_protocol::swap::{Rollback, SetParams, Swap, Swapped, Version};
+use ipqext_protocol::swap::{Promote, Rollback, SetParams, Swap, Swapped, Version};
 
 use super::ClientError;
 use crate::params;
-use crate::units::time_text;
+use crate::units::{flow_share, time_text};
 
 /// Has another version take an extension's place.
 #[derive(Debug, clap::Args)]
@@ -23,6 +23,23 @@ pub(super) struct SwapOptions {
     /// Do not try it on packets before.
     #[arg(long)]
     unchecked: bool,
+    /// Try it beside the running version, which stays: it is given the same packets, and what
+    /// it says is compared and not done; see ipqext shadow.
+    #[arg(long, conflicts_with = "canary")]
+    shadow: bool,
+    /// Try it beside the running version, which stays: it decides so much of all flows, as 5%.
+    #[arg(long, value_name = "SHARE", value_parser = flow_share)]
+    canary: Option<f64>,
+}
+
+/// Has the version on trial take an extension's place.
+#[derive(Debug, clap::Args)]
+pub(super) struct PromoteOptions {
+    /// Its name.
+    name: String,
+    /// Begin anew, without the state of the running version.
+    #[arg(long)]
+    fresh: bool,
 }
 
 /// Gives an extension other parameters.
@@ -65,7 +82,19 @@ impl SwapOptions {
             file,
             fresh: self.fresh,
             unchecked: self.unchecked,
+            shadow: self.shadow,
+            canary: self.canary,
         }))
+    }
+}
+
+impl PromoteOptions {
+    /// The request.
+    pub(super) fn request(self) -> Command {
+        Command::Promote(Promote {
+            name: self.name,
+            fresh: self.fresh,
+        })
     }
 }
 

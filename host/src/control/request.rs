@@ -9,8 +9,8 @@ use ipqext_protocol::{self as protocol, JSONRPC, code};
 use serde_json::{Map, Value, json};
 
 use super::terms;
-use crate::chain::OutOfBounds;
-use crate::event::{Action, Command, GrantChange, Sample, Swap};
+use crate::chain::{FlowShare, OutOfBounds};
+use crate::event::{Action, Command, GrantChange, Sample, Swap, TrialKind};
 use crate::packet::{BadFallback, BadGroup, BadVerdict, Group, Hook, PACKET_BYTES_MAX, Verdicts};
 use crate::telemetry::BadLevel;
 
@@ -130,6 +130,8 @@ pub(super) enum BadValue {
     Hook(String),
     #[error("\"file\" must be an absolute path, and {0:?} is none")]
     File(String),
+    #[error("a trial is a shadow or a canary: give \"shadow\" or \"canary\", not both")]
+    TwoTrials,
     #[error(transparent)]
     Fallback(#[from] BadFallback),
     #[error(transparent)]
@@ -148,6 +150,7 @@ impl BadValue {
             Self::Filter(_) => (code::INVALID_PARAMS, "invalid-filter"),
             Self::Hook(_) => (code::INVALID_PARAMS, "invalid-hook"),
             Self::File(_) => (code::INVALID_PARAMS, "invalid-file"),
+            Self::TwoTrials => (code::INVALID_PARAMS, "two-trials"),
             Self::Fallback(_) => (code::INVALID_PARAMS, "invalid-fate"),
             Self::OutOfBounds(_) => (code::INVALID_PARAMS, "out-of-bounds"),
             Self::Bytes(_) => (code::INVALID_PARAMS, "invalid-packet"),
@@ -205,6 +208,14 @@ fn resolve(command: protocol::Command) -> Result<Command, BadValue> {
                 file: swap.file.map(absolute).transpose()?,
                 fresh: swap.fresh,
                 unchecked: swap.unchecked,
+                trial: match (swap.shadow, swap.canary) {
+                    (true, Some(_)) => return Err(BadValue::TwoTrials),
+                    (true, None) => Some(TrialKind::Shadow),
+                    (false, Some(percent)) => {
+                        Some(TrialKind::Canary(FlowShare::from_percent(percent)?))
+                    }
+                    (false, None) => None,
+                },
             };
             (swap.name, Action::Swap(how))
         }
@@ -216,6 +227,9 @@ fn resolve(command: protocol::Command) -> Result<Command, BadValue> {
             };
             (set.name, action)
         }
+        Wire::Shadow(named) => (named.name, Action::Shadow),
+        Wire::Promote(set) => (set.name, Action::Promote { fresh: set.fresh }),
+        Wire::Abort(named) => (named.name, Action::Abort),
         Wire::Rollback(back) => (back.name, Action::Rollback { fresh: back.fresh }),
         Wire::Log(set) => (set.name, Action::Log(set.level.parse()?)),
     };

@@ -10,8 +10,9 @@ use super::request::Refused;
 use super::swapped::{ms, rejected, swapped, version};
 use super::terms;
 use super::traced::traced;
+use super::tried::{trial, trial_brief};
 use crate::event::{
-    CommandError, ExtensionReport, QueueReport, Reloaded, Reply, State, StatusReport,
+    CommandError, Counts, ExtensionReport, QueueReport, Reloaded, Reply, State, StatusReport,
 };
 use crate::packet::{Edits, Grant, Group, Needs};
 use crate::runtime::{API_VERSION, CompileError, ComponentizeError};
@@ -95,6 +96,10 @@ fn classify(error: &CommandError) -> (i32, &'static str) {
         CommandError::StateLost(_) => (-32022, "state-lost"),
         CommandError::Preflight(_) => (-32023, "preflight"),
         CommandError::NoPrevious(_) => (-32024, "no-previous"),
+        CommandError::TrialOn { .. } => (-32026, "trial-on"),
+        CommandError::NoTrial { .. } => (-32027, "no-trial"),
+        CommandError::NotStarted(_) => (-32028, "not-started"),
+        CommandError::NoThread(_) => (-32029, "no-thread"),
     }
 }
 
@@ -132,6 +137,7 @@ fn value(reply: Reply) -> serde_json::Result<Value> {
             let all: Vec<_> = all.into_iter().map(reloaded).collect();
             serde_json::to_value(all)
         }
+        Reply::Trial(report) => serde_json::to_value(trial(*report)),
         Reply::Swapped(done) => serde_json::to_value(swapped(*done)),
         Reply::Config(text) => Ok(Value::String(text)),
         Reply::Status(report) => serde_json::to_value(status(report)),
@@ -162,6 +168,7 @@ pub(super) fn extension(report: ExtensionReport) -> protocol::Extension {
         loaded_ms: ms(report.loaded),
         previous: report.previous.map(version),
         rejected: report.rejected.map(rejected),
+        trial: report.trial.map(trial_brief),
         file: report.file.display().to_string(),
         params: report.params,
         needs: needs(report.needs),
@@ -169,22 +176,26 @@ pub(super) fn extension(report: ExtensionReport) -> protocol::Extension {
         policy: terms::policy_told(&report.terms.policy),
         limits: terms::limits_told(&report.terms.limits),
         log: report.log.name().to_owned(),
-        packets: protocol::Packets {
-            seen: counts.seen,
-            passed: counts.passed,
-            accepted: counts.accepted,
-            dropped: counts.dropped,
-            repeated: counts.repeated,
-            stopped: counts.stopped,
-            queued: counts.queued,
-            edited: counts.edited,
-            failed: counts.failed,
-            skipped: counts.skipped,
-            overloaded: counts.overloaded,
-        },
+        packets: packets(&counts),
         heavy: counts.heavy,
         faults: counts.faults,
         cpu_us: counts.cpu.as_micros() as u64,
+    }
+}
+
+pub(super) fn packets(counts: &Counts) -> protocol::Packets {
+    protocol::Packets {
+        seen: counts.seen,
+        passed: counts.passed,
+        accepted: counts.accepted,
+        dropped: counts.dropped,
+        repeated: counts.repeated,
+        stopped: counts.stopped,
+        queued: counts.queued,
+        edited: counts.edited,
+        failed: counts.failed,
+        skipped: counts.skipped,
+        overloaded: counts.overloaded,
     }
 }
 

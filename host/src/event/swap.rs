@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::ExtensionReport;
+use super::{ExtensionReport, TrialKind};
 use crate::chain::Fault;
 
 /// How another version is to take an extension's place.
@@ -16,6 +16,8 @@ pub struct Swap {
     pub fresh: bool,
     /// Whether it is not tried on packets before.
     pub unchecked: bool,
+    /// Whether it is tried beside the running one, which stays.
+    pub trial: Option<TrialKind>,
 }
 
 /// A version of an extension.

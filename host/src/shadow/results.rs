@@ -38,8 +38,8 @@ pub struct Results {
 /// A packet about which two versions differ.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// The worker that it came to.
-    pub worker: u32,
+    /// The kernel queue that it came by.
+    pub queue: u16,
     /// The devices that it names.
     pub links: Arc<Links>,
     /// As it reached the extension.
@@ -54,9 +54,9 @@ pub struct Difference {
 
 impl PartialEq for Difference {
     fn eq(&self, other: &Self) -> bool {
-        (self.worker, self.packet.id, &self.running, &self.candidate)
+        (self.queue, self.packet.id, &self.running, &self.candidate)
             == (
-                other.worker,
+                other.queue,
                 other.packet.id,
                 &other.running,
                 &other.candidate,
@@ -150,7 +150,7 @@ mod tests {
             fault: None,
         };
         Difference {
-            worker: 0,
+            queue: 0,
             links: Arc::default(),
             packet: Packet {
                 id,

@@ -81,7 +81,7 @@ impl Trial {
         let tells = ended.clone();
         let fuse = Fuse::new(move || tells.store(true, Ordering::Relaxed));
         let side = Side {
-            worker: 3,
+            queue: 3,
             stage: stage(candidate).fused(fuse.clone()),
             terms: Terms::of(NEEDS).on_trial(&terms),
             running: terms,
@@ -147,7 +147,7 @@ fn exactly_the_packets_about_which_they_differ_are_told() {
     assert_eq!((results.lost, results.skipped), (0, 0));
     let kept = results.kept.iter().map(|difference| {
         assert_eq!(*difference.bytes, [difference.packet.id as u8; 20]);
-        assert_eq!(difference.worker, 3);
+        assert_eq!(difference.queue, 3);
         difference.packet.id
     });
     assert_eq!(Vec::from_iter(kept), Vec::from_iter((0..1000).step_by(100)));

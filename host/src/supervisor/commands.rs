@@ -37,9 +37,13 @@ impl Supervisor {
                     file: None,
                     fresh,
                     unchecked,
+                    trial: None,
                 };
                 self.set(self.place_of(name)?, params, &how)
             }
+            Action::Shadow => self.shadow(self.place_of(name)?),
+            Action::Promote { fresh } => self.promote(self.place_of(name)?, fresh),
+            Action::Abort => self.abort(self.place_of(name)?),
             Action::Rollback { fresh } => self.roll_back(self.place_of(name)?, fresh),
             Action::Log(verbosity) => self.log(self.place_of(name)?, verbosity),
         }
@@ -128,6 +132,7 @@ impl Supervisor {
 
     fn stop(&mut self, place: usize) -> Result<Reply, CommandError> {
         if self.extensions[place].life == Life::Started {
+            self.end_trial(place, "the extension was stopped".to_owned());
             self.extensions[place].life = Life::Stopped;
             self.publish(place)?;
             let extension = &mut self.extensions[place];

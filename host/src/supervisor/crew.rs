@@ -14,7 +14,7 @@ use crate::event::{CommandError, Demanded, QueueReport};
 use crate::packet::Links;
 use crate::source::PacketSource;
 use crate::trace::Listener;
-use crate::worker::{Adopted, Generation, NotAdopted, Order, Seen, WorkerError};
+use crate::worker::{Adopted, Generation, NotAdopted, Order, Seen, Trial, Tried, WorkerError};
 
 /// How often it is looked whether a worker that owes an answer is still there.
 const LOOK: Duration = Duration::from_millis(20);
@@ -225,6 +225,28 @@ impl Crew {
         let answers = sent.into_iter().map(|(worker, answer)| {
             let answer = self.answer(worker, &answer, until)?;
             answer.ok_or(CommandError::WorkerSilent(worker))
+        });
+        answers.collect()
+    }
+
+    /// Has every worker do something for a trial beside a started extension: what each did,
+    /// `None` where it is not in the chain.
+    pub(super) fn try_out(
+        &mut self,
+        id: StageId,
+        mut order: impl FnMut(u32) -> Trial,
+    ) -> Vec<(u32, Result<Option<Tried>, CommandError>)> {
+        let mut sent = Vec::with_capacity(self.members.len());
+        for member in &mut self.members {
+            let (reply, answer) = channel();
+            let trial = order(member.number);
+            let ordered = member.order(Order::Trial(id, trial, reply));
+            sent.push((member.number, ordered.map(|()| answer)));
+        }
+        let until = self.until();
+        let answers = sent.into_iter().map(|(worker, answer)| {
+            let answer = answer.and_then(|answer| self.answer(worker, &answer, until));
+            (worker, answer)
         });
         answers.collect()
     }

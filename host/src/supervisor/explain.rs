@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Supervisor;
 use super::extension::Life;
+use super::version::Seat;
 use crate::chain::{Chain, Lifecycle, Place};
 use crate::event::{CommandError, Reply, Sample};
 use crate::packet::{Batch, HardwareAddress, Packet, PacketFlags};
@@ -43,7 +44,8 @@ impl Supervisor {
             let (id, log) = (extension.id(), LogLevel::new(Verbosity::OFF));
             let limits = extension.terms.limits;
             let counters = Arc::default();
-            let mut stage = self.stage(&extension.version, id, 0, limits, &log, counters)?;
+            let mut stage =
+                self.stage(&extension.version, id, Seat::new(0), limits, &log, counters)?;
             stage
                 .lifecycle(Lifecycle::Start)
                 .map_err(|error| CommandError::lifecycle(name, "start", error))?;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use super::faults::Faults;
 use super::probation::Probation;
 use super::swap::Previous;
+use super::trial::Trial;
 use super::version::{Candidate, Identity, Version};
 use crate::chain::{Lifecycle, Stage, StageId, Terms};
 use crate::event::{
-    CommandError, Counts, ExtensionReport, GrantChange, Rejected, State, VersionReport, Wanted,
+    CommandError, Counts, ExtensionReport, GrantChange, Rejected, State, TrialReport,
+    VersionReport, Wanted,
 };
 use crate::packet::{Grant, Needs};
 use crate::runtime::{Compiled, Hash};
@@ -38,6 +40,10 @@ pub(super) struct Extension {
     pub(super) probation: Option<Probation>,
     /// Why a version did not come to run, or was taken back, since the last one did.
     pub(super) rejected: Option<Rejected>,
+    /// Another version on trial.
+    pub(super) trial: Option<Box<Trial>>,
+    /// What came of the last trial that has ended.
+    pub(super) tried: Option<Box<TrialReport>>,
     pub(super) terms: Terms,
     pub(super) life: Life,
     /// Whether a configuration cannot do without it.
@@ -64,6 +70,8 @@ impl Extension {
             previous: None,
             probation: None,
             rejected: None,
+            trial: None,
+            tried: None,
             terms,
             life: Life::Added,
             required: true,
@@ -177,6 +185,7 @@ impl Extension {
                 params: before.params.clone(),
             }),
             rejected: self.rejected.clone(),
+            trial: self.trial.as_ref().map(|trial| trial.brief()),
             file: version.file.clone(),
             params: version.params.clone(),
             needs: description.needs,
@@ -197,26 +206,36 @@ impl Extension {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let sum = |counter: fn(&StageCounters) -> &Counter| {
-            let workers = self.identity.counters.iter();
-            workers.map(|counters| counter(counters).get()).sum()
-        };
-        Counts {
-            seen: sum(|counters| &counters.seen),
-            passed: sum(|counters| &counters.passed),
-            accepted: sum(|counters| &counters.accepted),
-            dropped: sum(|counters| &counters.dropped),
-            repeated: sum(|counters| &counters.repeated),
-            stopped: sum(|counters| &counters.stopped),
-            queued: sum(|counters| &counters.queued),
-            edited: sum(|counters| &counters.edited),
-            failed: sum(|counters| &counters.failed),
-            skipped: sum(|counters| &counters.skipped),
-            overloaded: sum(|counters| &counters.overloaded),
-            heavy: sum(|counters| &counters.heavy),
-            faults: sum(|counters| &counters.faults),
-            cpu: Duration::from_nanos(sum(|counters| &counters.cpu_ns)),
-        }
+        counts(&self.identity.counters)
+    }
+
+    /// What has to be there of packets for it, and for another version on trial.
+    pub(super) fn demands(&self) -> Needs {
+        let trial = self.trial.as_ref().map(|trial| trial.version().needs());
+        self.needs().union(trial.unwrap_or_default())
+    }
+}
+
+/// What was done on all workers together.
+pub(super) fn counts(workers: &[Arc<StageCounters>]) -> Counts {
+    let sum = |counter: fn(&StageCounters) -> &Counter| {
+        workers.iter().map(|counters| counter(counters).get()).sum()
+    };
+    Counts {
+        seen: sum(|counters| &counters.seen),
+        passed: sum(|counters| &counters.passed),
+        accepted: sum(|counters| &counters.accepted),
+        dropped: sum(|counters| &counters.dropped),
+        repeated: sum(|counters| &counters.repeated),
+        stopped: sum(|counters| &counters.stopped),
+        queued: sum(|counters| &counters.queued),
+        edited: sum(|counters| &counters.edited),
+        failed: sum(|counters| &counters.failed),
+        skipped: sum(|counters| &counters.skipped),
+        overloaded: sum(|counters| &counters.overloaded),
+        heavy: sum(|counters| &counters.heavy),
+        faults: sum(|counters| &counters.faults),
+        cpu: Duration::from_nanos(sum(|counters| &counters.cpu_ns)),
     }
 }
 

@@ -50,6 +50,9 @@ impl Supervisor {
 
     /// Keeps the report of a fault, in place of the oldest if there are many.
     pub(super) fn note_fault(&mut self, report: FaultReport) {
+        if self.note_trial_fault(&report) {
+            return;
+        }
         let queue = self.queue_of(report.worker);
         let mut extensions = self.extensions.iter_mut();
         let Some(extension) = extensions.find(|extension| extension.id() == report.stage) else {

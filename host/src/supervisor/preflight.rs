@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use super::Supervisor;
-use super::version::Version;
+use super::version::{Seat, Version};
 use crate::chain::{Chain, FaultReport, Lifecycle, Place, StageId, Terms};
 use crate::event::{CommandError, TriedOn, Unfit};
 use crate::packet::{BATCH_MAX, Batch};
@@ -35,7 +35,7 @@ impl Supervisor {
         let counters = Arc::<StageCounters>::default();
         let log = LogLevel::new(Verbosity::OFF);
         let name = version.name().to_owned();
-        let stage = self.stage(version, NOBODY, 0, terms.limits, &log, counters)?;
+        let stage = self.stage(version, NOBODY, Seat::new(0), terms.limits, &log, counters)?;
         let mut stage = stage.reporting(
             0,
             Box::new(move |report| {

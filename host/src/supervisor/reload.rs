@@ -76,7 +76,9 @@ impl Supervisor {
                 }
             }
         }
-        self.arrange(steps)
+        let reloaded = self.arrange(steps);
+        self.end_idle_trials();
+        reloaded
     }
 
     /// Makes ready what a wanted extension needs to be there. No packet sees any of it yet.

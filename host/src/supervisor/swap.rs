@@ -61,6 +61,10 @@ impl Supervisor {
     /// # Errors
     /// It cannot be had, or fails before it is adopted: nothing has changed.
     pub(super) fn swap(&mut self, place: usize, how: &Swap) -> Result<Reply, CommandError> {
+        if let Some(kind) = how.trial {
+            return self.try_out(place, how, kind);
+        }
+        self.check_untried(place)?;
         let mut took = Took::default();
         let swapped = self.try_swap(place, how, &mut took);
         self.swapped(place, how.file.clone(), swapped)
@@ -92,6 +96,7 @@ impl Supervisor {
         params: String,
         how: &Swap,
     ) -> Result<Reply, CommandError> {
+        self.check_untried(place)?;
         let running = self.extensions[place].version.clone();
         let version = self.version(running.file, running.compiled, params);
         let swapped = self.change(place, version, how, &mut Took::default());
@@ -99,7 +104,7 @@ impl Supervisor {
     }
 
     /// Takes note of what became of a version, and tells of it.
-    fn swapped(
+    pub(super) fn swapped(
         &mut self,
         place: usize,
         file: Option<PathBuf>,
@@ -135,7 +140,7 @@ impl Supervisor {
     }
 
     /// Has a version take the place of the running one.
-    fn change(
+    pub(super) fn change(
         &mut self,
         place: usize,
         version: Version,
@@ -187,6 +192,8 @@ impl Supervisor {
         let Some(previous) = extension.previous.take() else {
             return Err(CommandError::NoPrevious(extension.name().to_owned()));
         };
+        self.end_trial(place, "the version before runs again".to_owned());
+        let extension = &self.extensions[place];
         let had_state = previous.version.has_state();
         let (beginning, state) = match (fresh, had_state) {
             (true, _) => (Beginning::Anew, Carried::Anew),

@@ -55,6 +55,27 @@ pub(super) struct Identity {
     pub(super) used: Arc<CpuUse>,
     /// By worker.
     pub(super) counters: Vec<Arc<StageCounters>>,
+    /// By worker: for random choices.
+    pub(super) seeds: Vec<u64>,
+}
+
+/// Whom an instance serves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seat {
+    /// Which worker.
+    pub(super) worker: u32,
+    /// For random choices.
+    pub(super) seed: u64,
+}
+
+impl Seat {
+    /// That of a worker, with a seed that was never used.
+    pub(super) fn new(worker: u32) -> Self {
+        Self {
+            worker,
+            seed: getrandom::u64().unwrap_or(worker.into()),
+        }
+    }
 }
 
 impl Identity {
@@ -65,6 +86,7 @@ impl Identity {
             log,
             used: Arc::default(),
             counters: (0..workers).map(|_| Arc::default()).collect(),
+            seeds: (0..workers).map(|worker| Seat::new(worker).seed).collect(),
         }
     }
 }
@@ -152,10 +174,12 @@ impl Supervisor {
         identity: &Identity,
         limits: Limits,
     ) -> Result<Vec<Stage>, CommandError> {
-        let stages = (0..).zip(&identity.counters).map(|(worker, counters)| {
+        let seats = (0..).zip(&identity.seeds);
+        let seats = seats.map(|(worker, &seed)| Seat { worker, seed });
+        let stages = seats.zip(&identity.counters).map(|(seat, counters)| {
             let (id, log) = (identity.id, &identity.log);
-            let stage = self.stage(version, id, worker, limits, log, counters.clone())?;
-            let stage = stage.reporting(worker, self.reporter());
+            let stage = self.stage(version, id, seat, limits, log, counters.clone())?;
+            let stage = stage.reporting(seat.worker, self.reporter());
             Ok(stage.sharing(identity.used.clone()))
         });
         stages.collect()
@@ -169,7 +193,7 @@ impl Supervisor {
         &self,
         version: &Version,
         id: StageId,
-        worker: u32,
+        seat: Seat,
         limits: Limits,
         log: &LogLevel,
         counters: Arc<StageCounters>,
@@ -177,9 +201,9 @@ impl Supervisor {
         let name = version.name();
         let context = Context {
             params: version.params.clone(),
-            worker,
+            worker: seat.worker,
             workers: self.workers,
-            seed: getrandom::u64().unwrap_or(u64::from(worker)),
+            seed: seat.seed,
             limits,
             log: log.clone(),
         };
