@@ -3,19 +3,33 @@
 use std::num::NonZeroU64;
 
 use ipqext_sdk::prelude::*;
+use serde::{Deserialize, Serialize};
 
 struct IcmpDrop {
     every: NonZeroU64,
+    counts: Counts,
+}
+
+/// What outlives an instance.
+#[derive(Default, Serialize, Deserialize)]
+struct Counts {
     seen: u64,
     dropped: u64,
+}
+
+impl SerdeState for Counts {
+    fn merge(&mut self, other: Self) -> Result<(), String> {
+        self.seen += other.seen;
+        self.dropped += other.dropped;
+        Ok(())
+    }
 }
 
 impl Default for IcmpDrop {
     fn default() -> Self {
         IcmpDrop {
             every: NonZeroU64::MIN,
-            seen: 0,
-            dropped: 0,
+            counts: Counts::default(),
         }
     }
 }
@@ -33,15 +47,14 @@ impl Extension for IcmpDrop {
     }
 
     fn reset(&mut self) -> Result<(), String> {
-        self.seen = 0;
-        self.dropped = 0;
+        self.counts = Counts::default();
         Ok(())
     }
 
     fn info(&self) -> Option<String> {
         Some(format!(
             "{} echo requests dropped, {} seen",
-            self.dropped, self.seen
+            self.counts.dropped, self.counts.seen
         ))
     }
 
@@ -57,16 +70,16 @@ impl Extension for IcmpDrop {
         if !packet.is_echo_request() {
             return Verdict::Pass;
         }
-        self.seen += 1;
-        if self.seen % self.every != 0 {
+        self.counts.seen += 1;
+        if self.counts.seen % self.every != 0 {
             return Verdict::Pass;
         }
-        self.dropped += 1;
+        self.counts.dropped += 1;
         Verdict::Drop
     }
 }
 
-export!(IcmpDrop);
+export!(IcmpDrop, state = counts);
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +142,22 @@ mod tests {
         assert_eq!(
             kit.info().as_deref(),
             Some("3 echo requests dropped, 9 seen")
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn the_counts_outlive_an_instance() -> Result<(), String> {
+        let mut kit = Kit::<IcmpDrop>::with_params("every=3")?;
+        for _ in 0..4 {
+            kit.proc(ping());
+        }
+        let saved = kit.save()?;
+        let mut next = Kit::<IcmpDrop>::restored("every=5", "0.1.0", [saved])?;
+        assert_eq!(next.proc(ping()), Verdict::Drop, "it is the fifth");
+        assert_eq!(
+            next.info().as_deref(),
+            Some("2 echo requests dropped, 5 seen")
         );
         Ok(())
     }
