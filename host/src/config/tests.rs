@@ -126,7 +126,10 @@ fn all_that_can_be_said_is_read() {
             mark_mask: Some(3),
         },
         policy: PolicyChange {
-            rollback: None,
+            rollback: Some(Some(crate::chain::Rollback {
+                faults: 0,
+                window: Duration::from_secs(10),
+            })),
             on_fault: Some(Fallback::Drop),
             on_quarantine: Some(Fallback::Accept),
             on_overload: Some(Fallback::Drop),
@@ -156,7 +159,10 @@ fn all_that_can_be_said_is_read() {
     };
     let count = Wanted {
         policy: PolicyChange {
-            rollback: None,
+            rollback: Some(Some(crate::chain::Rollback {
+                faults: 0,
+                window: Duration::from_secs(10),
+            })),
             quarantine: Some(QuarantineChange::Off),
             ..PolicyChange::default()
         },
@@ -169,7 +175,10 @@ fn all_that_can_be_said_is_read() {
     };
     let ttl = Wanted {
         policy: PolicyChange {
-            rollback: None,
+            rollback: Some(Some(crate::chain::Rollback {
+                faults: 0,
+                window: Duration::from_secs(10),
+            })),
             quarantine: Some(QuarantineChange::On {
                 faults: None,
                 window: None,

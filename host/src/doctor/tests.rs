@@ -46,7 +46,7 @@ fn daemon(gso: bool, edits: &str) -> Daemon {
     });
     let extension = serde_json::json!({
         "name": "x", "version": "1", "summary": "", "state": "started", "position": 1,
-        "group": "all", "generation": 1, "hash": "", "file": "", "params": "", "log": "default",
+        "group": "all", "generation": 1, "hash": "", "loaded_ms": 0, "file": "", "params": "", "log": "default",
         "needs": {"snap_length": 128, "edits": edits, "verdicts": [], "mark_mask": 0,
             "on_fault": "pass"},
         "grant": {"verdicts": [], "mark_mask": 0},
