@@ -12,7 +12,9 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ipqext_host::chain::{Chain, Lifecycle, Limits, Place, Stage, StageId};
+use ipqext_host::chain::{
+    Chain, FlowShare, Lifecycle, Limits, Place, Slice, Stage, StageId, copier,
+};
 use ipqext_host::packet::{Batch, Links, Packet};
 use ipqext_host::runtime::{Context, Instance, Runtime};
 use ipqext_host::source::netlink::{NetlinkConfig, NetlinkSource};
@@ -53,6 +55,42 @@ fn an_edit_costs_no_allocation() {
     assert!(batch.entries()[0].is_altered(), "this is about edits");
     holds_for(&["ttl"]);
     holds_for(&["count", "ttl", "icmp_drop"]);
+}
+
+/// While another version is compared with it, and while it has a part of the flows.
+#[test]
+fn a_trial_costs_no_allocation() {
+    let links = Arc::<Links>::default();
+    for name in ["count", "icmp_drop", "ttl"] {
+        let mut chain = chain(&[name]);
+        let stage = chain.stage_mut(StageId(0)).unwrap();
+        let (copier, ear) = copier(stage.needs(), stage.needs());
+        stage.copy(Some(Box::new(copier)));
+        let mut terms = stage.terms();
+        let share = FlowShare::from_percent(50.0).unwrap();
+        terms.slice = Some(Slice::split(share, 1)[1]);
+        stage.set_terms(terms);
+        let mut batch = Batch::new();
+        for size in [1, 64] {
+            let packets: Vec<_> = (0..size).map(mixed).collect();
+            let what = format!("{name} on trial, in batches of {size}");
+            costs_nothing(&what, size, || {
+                batch.begin(1);
+                for (packet, bytes) in &packets {
+                    batch.push(*packet, bytes);
+                }
+                chain.evaluate(&mut batch, &links);
+                chain.hand_copies_over(&batch);
+                // Who compares may be too slow, too.
+                if size == 64
+                    && let Some(copies) = ear.take()
+                {
+                    assert!(!copies.packets().is_empty());
+                    ear.give_back(copies);
+                }
+            });
+        }
+    }
 }
 
 #[test]
