@@ -22,6 +22,7 @@ mod ppm;
 mod refuses;
 mod rewriters;
 mod rules;
+mod shadow;
 mod shares;
 mod survives;
 mod tutorial;
