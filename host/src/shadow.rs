@@ -2,7 +2,7 @@
 //! given, once their verdicts are on their way, and what it says of them is compared and
 //! thrown away.
 //!
-//! It has a thread of its own, with little priority, and looks for copies now and then, so
+//! It has a thread of its own, which gives way to all others, and looks for copies now and then, so
 //! that no worker wakes anybody for it. Where it is too slow packets are not compared, and
 //! counted; where it fails too often it is dropped.
 
@@ -29,8 +29,6 @@ pub use results::{Difference, Opinion, Results};
 const LOOK: Duration = Duration::from_millis(1);
 /// How many batches of one worker it compares before it looks at the next.
 const TURN: usize = 64;
-/// How much less important it is than a worker (nice(2)).
-const NICE: i32 = 10;
 
 /// One worker's part of it.
 pub struct Side {
@@ -129,7 +127,7 @@ struct Work {
 }
 
 fn serve(sides: Vec<Side>, setup: &Setup, shared: &Shared) {
-    take_little_priority();
+    give_way();
     let works = sides.into_iter().map(|side| Work::new(side, setup.marks));
     let mut works: Vec<Work> = works.collect();
     let compared = catch_unwind(AssertUnwindSafe(|| {
@@ -252,11 +250,12 @@ impl Work {
     }
 }
 
-/// Has workers go first.
-fn take_little_priority() {
-    // SAFETY: it takes numbers and gives one. On Linux it is of the calling thread alone
-    // (setpriority(2), under C library/kernel differences).
-    let done = unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, NICE) };
+/// Has workers go first: a thread of this policy gives way as soon as another wants its
+/// processor, where one that is only nicer goes on to the end of its slice (sched(7)).
+fn give_way() {
+    let parameters = nix::libc::sched_param { sched_priority: 0 };
+    // SAFETY: it reads the parameters, and nothing else. 0 is the calling thread.
+    let done = unsafe { nix::libc::sched_setscheduler(0, nix::libc::SCHED_IDLE, &parameters) };
     if done != 0 {
         let error = io::Error::last_os_error();
         tracing::warn!(error = %error, "a shadow cannot be made less important than workers");
