@@ -36,7 +36,7 @@ pub use budget::{Budget, TICK, cpu_time};
 pub use copies::{Became, Copied, Copier, Copies, Ear, copier};
 pub use fault::{Fault, FaultKind, Frame, Lifecycle, LifecycleError};
 pub use fuse::Fuse;
-pub use hand_over::Refusal;
+pub use hand_over::{Refusal, SavedOrNot};
 pub use journal::{Journal, Note, Saying};
 pub use limits::{Limits, LimitsChange, Share};
 pub use policy::{Policy, PolicyChange, Quarantine, QuarantineChange, Rollback};

@@ -19,7 +19,7 @@ use crate::registry::Registry;
 use crate::rules::{self, Installed, Owner, Rule, RulesError};
 use crate::runtime::{CodeCache, Runtime, RuntimeError};
 use crate::socket_path;
-use crate::source::{OpenError, PacketSource};
+use crate::source::{OpenError, PacketSource, Parting};
 use crate::supervisor::{Configuration, End, EndError, Opener, Setup, Supervisor};
 use crate::worker::WorkerError;
 
@@ -47,6 +47,8 @@ pub struct Config {
     pub marks: MarkRules,
     /// Rules to install for as long as it runs.
     pub rules: Vec<Rule>,
+    /// What becomes of packets that there is no time to decide at the end.
+    pub on_exit: Parting,
     /// What all of that came from, to be read again and to be shown.
     pub running: Running,
 }
@@ -126,6 +128,7 @@ pub fn run(
     let again = open.clone();
     let again = Box::new(move |queue, needs| again(queue, needs));
     let mut supervisor = supervisor(config, events.clone(), again)?;
+    supervisor.on_exit(config.on_exit);
     for wanted in &config.extensions {
         set_up(&mut supervisor, wanted)?;
     }

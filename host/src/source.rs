@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::Waker;
 
-use crate::packet::{Batch, Needs};
+use crate::packet::{Batch, Needs, Settlement};
 
 mod demand;
 mod diagnosis;
@@ -153,6 +153,26 @@ pub struct SourceError {
     pub source: io::Error,
 }
 
+/// What becomes of packets that wait when the daemon ends, and that there is no time to decide.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Parting {
+    /// They go on.
+    #[default]
+    Accept,
+    /// They are dropped.
+    Drop,
+}
+
+impl Parting {
+    /// As a verdict.
+    pub fn settlement(self) -> Settlement {
+        match self {
+            Self::Accept => Settlement::Accept,
+            Self::Drop => Settlement::Drop,
+        }
+    }
+}
+
 /// What became of the process that served an adopted queue before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Predecessor {
@@ -189,13 +209,13 @@ pub trait PacketSource: Send {
     /// As of `recv`.
     fn settle(&mut self, batch: &Batch) -> Result<(), SourceError>;
 
-    /// Accepts at once all packets that still wait, also those that were not received.
-    /// For the last moment before the source is closed, which would drop them. False if
-    /// it cannot do that.
+    /// Accepts, or drops, at once all packets that still wait, also those that were not
+    /// received. For the last moment before the source is closed, which would drop them.
+    /// False if it cannot do that.
     ///
     /// # Errors
     /// As of `recv`.
-    fn release(&mut self) -> Result<bool, SourceError> {
+    fn release(&mut self, _all: Parting) -> Result<bool, SourceError> {
         Ok(false)
     }
 

@@ -21,7 +21,7 @@ use crate::event::{
 use crate::packet::{Edits, Link, Links, MarkRules, Needs};
 use crate::registry::{Registry, canonical};
 use crate::runtime::Runtime;
-use crate::source::{Demand, Gso, OpenError, PacketSource};
+use crate::source::{Demand, Gso, OpenError, PacketSource, Parting};
 use crate::worker::{Accord, Generation, WorkerError};
 
 mod commands;
@@ -146,6 +146,7 @@ impl Supervisor {
                     events: setup.events.clone(),
                     marks: setup.marks,
                     processors: setup.processors,
+                    on_exit: Parting::default(),
                 },
                 setup.answer_timeout,
             ),
@@ -159,6 +160,12 @@ impl Supervisor {
             leaving: Vec::new(),
             began: Instant::now(),
         }
+    }
+
+    /// Sets what becomes of packets that there is no time to decide at the end. Holds for
+    /// workers that are employed after it.
+    pub fn on_exit(&mut self, parting: Parting) {
+        self.crew.on_exit(parting);
     }
 
     /// What the started extensions need.

@@ -92,6 +92,11 @@ pub struct WorkerCounters {
     pub overload_steps: Counter,
     /// How many extensions are passed over now.
     pub passed_over: Counter,
+    /// Counts up when the worker begins to wait for packets, and when it ends: odd while it
+    /// is at work, also while it waits for something else there.
+    pub pulse: Counter,
+    /// Its thread died and left nothing to go on with.
+    pub is_lost: AtomicBool,
 }
 
 /// Lets a few events through in each period and counts the others.

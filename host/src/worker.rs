@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::chain::{Lifecycle, LifecycleError, Place, Refusal, Stage, StageId};
 use crate::packet::{Batch, Links, Settlement};
-use crate::source::{Losses, PacketSource, Received, SourceError};
+use crate::source::{Losses, PacketSource, Parting, Received, SourceError};
 use crate::trace::Tap;
 
 mod accord;
@@ -25,15 +25,18 @@ mod desk;
 mod ladder;
 mod recent;
 mod trial;
+mod vigil;
 
 pub use accord::Accord;
 pub use desk::Desk;
+use desk::Ending;
 use ladder::Ladder;
 pub use recent::{RECENT_MAX, Seen};
 pub use trial::{NotTried, Trial, Tried};
+pub use vigil::{Trouble, Vigil};
 
 /// How long a worker that is told to end goes on deciding packets that already
-/// wait in its queue; as long again it accepts them undecided.
+/// wait in its queue; as long again it accepts or drops them undecided.
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// One immutable build of the chain, on its way to a worker.
@@ -109,6 +112,8 @@ pub enum Order {
     Trace(Tap, Sender<()>),
     /// Settle what waits, and end.
     Drain,
+    /// End between two batches: somebody else is to go on with the source.
+    Halt,
 }
 
 /// Why a worker ended without being told to.
@@ -140,6 +145,8 @@ pub struct Ended {
     pub source: Option<Box<dyn PacketSource>>,
     /// What got lost at the source, if that is not there any more.
     pub lost: Losses,
+    /// Whether it was told to halt: nothing else has ended.
+    pub is_halted: bool,
     /// Why it ended, if nobody told it to and its source has not come to its end. The
     /// packets of the batch at hand have been accepted as they came.
     pub result: Result<(), WorkerError>,
@@ -160,6 +167,8 @@ impl Worker {
     /// Serves the queue until it is told to drain, the source ends or fails, or the
     /// host's own code panics.
     pub fn run(mut self) -> Ended {
+        let pulse = &self.desk.counters().pulse;
+        pulse.add(1 - pulse.get() % 2);
         let result = self.guarded(Self::serve_all);
         match &result {
             Ok(()) => {}
@@ -167,9 +176,15 @@ impl Worker {
             // what was decided otherwise.
             Err(WorkerError::Source(_)) => {
                 self.settle_again();
-                let _ = self.guarded(|worker| Ok(worker.source.release()?));
+                let _ = self.guarded(|worker| Ok(worker.source.release(Parting::Accept)?));
             }
             Err(WorkerError::Panic(_)) => self.let_go(),
+        }
+        let pulse = &self.desk.counters().pulse;
+        pulse.add(pulse.get() % 2);
+        let is_halted = result.is_ok() && self.desk.ending() == Some(Ending::Halted);
+        if is_halted {
+            self.desk.go_on();
         }
         let is_good = !matches!(result, Err(WorkerError::Source(_)));
         let lost = if is_good {
@@ -181,6 +196,7 @@ impl Worker {
             desk: self.desk,
             source: is_good.then_some(self.source),
             lost,
+            is_halted,
             result,
         }
     }
@@ -211,17 +227,23 @@ impl Worker {
     }
 
     fn serve_all(&mut self) -> Result<(), WorkerError> {
-        while !self.desk.is_draining() {
+        while self.desk.ending().is_none() {
             self.desk.obey(Some(&mut self.source));
-            if self.desk.is_draining() || self.serve()? == Received::End {
+            if self.desk.ending().is_some() || self.serve()? == Received::End {
                 break;
             }
         }
-        self.drain()
+        match self.desk.ending() {
+            Some(Ending::Halted) => self.halt(),
+            Some(Ending::Drained) | None => self.drain(),
+        }
     }
 
     fn receive(&mut self) -> Result<Received, SourceError> {
-        let received = self.source.recv(&mut self.batch)?;
+        self.desk.counters().pulse.add(1);
+        let received = self.source.recv(&mut self.batch);
+        self.desk.counters().pulse.add(1);
+        let received = received?;
         self.in_hand = received == Received::Packets;
         Ok(received)
     }
@@ -274,8 +296,15 @@ impl Worker {
         Ok(())
     }
 
+    /// Settles what the source took from the kernel already; the rest waits there for whoever
+    /// goes on.
+    fn halt(&mut self) -> Result<(), WorkerError> {
+        while self.source.holds_packets() && self.serve()? == Received::Packets {}
+        Ok(())
+    }
+
     /// Settles what waits in the queue, for a bounded time by the chain; then all the rest
-    /// is accepted, at once where the source can do that. The waker is called first, so
+    /// is accepted or dropped, at once where the source can do that. The waker is called first, so
     /// that an empty queue is told by `Woken`.
     fn drain(&mut self) -> Result<(), WorkerError> {
         let began = Instant::now();
@@ -285,13 +314,18 @@ impl Worker {
                 return Ok(());
             }
         }
-        if self.source.release()? {
+        if self.source.release(self.desk.parting())? {
             return Ok(());
         }
         while began.elapsed() < 2 * DRAIN {
             self.source.waker().wake();
             if self.receive()? != Received::Packets {
                 return Ok(());
+            }
+            if self.desk.parting() == Parting::Drop {
+                for place in 0..self.batch.len() {
+                    self.batch.decide(place, Settlement::Drop);
+                }
             }
             self.settle()?;
         }

@@ -56,6 +56,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "rules::Rule",
             "rules::RulesError",
             "source::Gso",
+            "source::Parting",
             "telemetry::LogFormat",
             "telemetry::Verbosity",
             "units",

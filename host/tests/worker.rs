@@ -15,7 +15,7 @@ use ipqext_host::packet::{
     Batch, Decision, Grant, MarkChange, Needs, Outcome, Settlement, Verdict, Verdicts,
 };
 use ipqext_host::source::memory::{MemoryQueue, MemorySource, Settled, memory};
-use ipqext_host::source::{Meter, PacketSource, Received, SourceError};
+use ipqext_host::source::{Meter, PacketSource, Parting, Received, SourceError};
 use ipqext_host::telemetry::{StageCounters, WorkerCounters};
 use ipqext_host::worker::{Adopted, Desk, Generation, LifecycleAnswer, Order, Worker, WorkerError};
 use ipqext_tests::programs::{PATIENCE, wait_until};
@@ -229,7 +229,7 @@ impl PacketSource for Unsteady {
         self.inner.settle(batch)
     }
 
-    fn release(&mut self) -> Result<bool, SourceError> {
+    fn release(&mut self, _: Parting) -> Result<bool, SourceError> {
         self.told.send(None).unwrap();
         Ok(true)
     }

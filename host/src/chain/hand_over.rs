@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fault::LifecycleError;
 use super::saved::Saved;
 use super::stage::Stage;
-use super::{Chain, Filter, Place};
+use super::{Chain, Filter, Place, StageId};
 
 /// Why a stage does not take over.
 #[derive(Debug)]
@@ -65,7 +65,19 @@ impl Stage {
     }
 }
 
+/// What became of a stage's saving: nothing, where it keeps no state.
+pub type SavedOrNot = Result<Option<Arc<Saved>>, LifecycleError>;
+
 impl Chain {
+    /// Has all stages save their state.
+    pub fn save(&mut self) -> Vec<(StageId, SavedOrNot)> {
+        let save = |stage: &mut Stage| {
+            let allowed = stage.terms().limits.worker_call_deadline;
+            (stage.id, stage.save(allowed))
+        };
+        self.stages.iter_mut().map(save).collect()
+    }
+
     /// Makes ready those of the incoming stages that take over, with the state of those
     /// whose places they are to take. Nobody has given up a place yet.
     ///

@@ -20,7 +20,7 @@ use crate::rules::Rule;
 use crate::runtime::CodeCache;
 use crate::source::netlink::{NetlinkConfig, NetlinkSource};
 use crate::source::nfq::{NfqConfig, NfqSource};
-use crate::source::{Gso, OpenError, PacketSource};
+use crate::source::{Gso, OpenError, PacketSource, Parting};
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, clap::Args)]
@@ -127,6 +127,11 @@ pub(super) struct Run {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     queue_max_len: Option<u32>,
 
+    /// At the end, what becomes of packets that wait and that there is no time to decide
+    /// [default: accept].
+    #[arg(long, value_name = "WHAT", value_enum)]
+    on_exit: Option<OnExit>,
+
     /// How log lines look; RUST_LOG chooses which are shown [default: text].
     #[arg(long, value_name = "FORMAT", value_enum)]
     log: Option<Log>,
@@ -148,6 +153,14 @@ enum GsoWhen {
     On,
     /// Never.
     Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OnExit {
+    /// They go on.
+    Accept,
+    /// They are dropped.
+    Drop,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -228,6 +241,7 @@ pub(super) fn run(mut run: Run) -> Result<(), CliError> {
             flows: holds.bypass_bits,
         },
         rules,
+        on_exit: holds.on_exit,
         running,
     };
     let opener = Opener {
@@ -271,6 +285,10 @@ impl Run {
             mark_mask: self.mark_mask,
             bypass_bits: self.bypass_bits,
             queue_max_len: self.queue_max_len,
+            on_exit: self.on_exit.map(|what| match what {
+                OnExit::Accept => Parting::Accept,
+                OnExit::Drop => Parting::Drop,
+            }),
             log: self.log.map(|log| match log {
                 Log::Text => LogFormat::Text,
                 Log::Json => LogFormat::Json,

@@ -8,12 +8,12 @@ use super::write::quoted;
 use crate::number::number;
 use crate::packet::FlowBits;
 use crate::rules::{Rule, RulesError};
-use crate::source::Gso;
+use crate::source::{Gso, Parting};
 use crate::telemetry::LogFormat;
 use crate::{processors, queues};
 
 /// The keys of `[daemon]`: the names of the options.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "ext-dir",
     "queue",
     "cpu-affinity",
@@ -30,6 +30,7 @@ pub(super) const KEYS: [&str; 17] = [
     "mark-mask",
     "bypass-bits",
     "queue-max-len",
+    "on-exit",
     "log",
 ];
 
@@ -69,6 +70,8 @@ pub struct Settings {
     pub bypass_bits: Option<FlowBits>,
     /// How many packets may wait in the kernel.
     pub queue_max_len: Option<u32>,
+    /// What becomes of packets that wait at the end.
+    pub on_exit: Option<Parting>,
     /// How log lines look.
     pub log: Option<LogFormat>,
 }
@@ -106,6 +109,8 @@ pub struct Effective {
     pub bypass_bits: Option<FlowBits>,
     /// See [`Settings::queue_max_len`].
     pub queue_max_len: u32,
+    /// See [`Settings::on_exit`].
+    pub on_exit: Parting,
     /// See [`Settings::log`].
     pub log: LogFormat,
 }
@@ -149,6 +154,7 @@ impl Settings {
             mark_mask: self.mark_mask.or(other.mark_mask),
             bypass_bits: self.bypass_bits.or(other.bypass_bits),
             queue_max_len: self.queue_max_len.or(other.queue_max_len),
+            on_exit: self.on_exit.or(other.on_exit),
             log: self.log.or(other.log),
         }
     }
@@ -171,6 +177,7 @@ impl Settings {
             mark_mask: self.mark_mask.unwrap_or(u32::MAX),
             bypass_bits: self.bypass_bits,
             queue_max_len: self.queue_max_len.unwrap_or(8192),
+            on_exit: self.on_exit.unwrap_or_default(),
             log: self.log.unwrap_or_default(),
         }
     }
@@ -212,6 +219,7 @@ impl Effective {
             Some(format!("{:#x}", self.mark_mask)),
             self.bypass_bits.map(bits),
             Some(self.queue_max_len.to_string()),
+            Some(quoted(name_of(&PARTINGS, self.on_exit))),
             Some(quoted(name_of(&LOGS, self.log))),
         ];
         let mut values = values.into_iter();
@@ -222,6 +230,7 @@ impl Effective {
 const SOURCES: [(&str, SourceKind); 2] =
     [("netlink", SourceKind::Netlink), ("nfq", SourceKind::Nfq)];
 const GSOS: [(&str, Gso); 3] = [("auto", Gso::Auto), ("on", Gso::On), ("off", Gso::Off)];
+const PARTINGS: [(&str, Parting); 2] = [("accept", Parting::Accept), ("drop", Parting::Drop)];
 const LOGS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 fn name_of<T: PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
@@ -312,6 +321,11 @@ pub(super) fn read(section: &Section<'_>, base: &Path, wrong: &mut Problems<'_>)
         queue_max_len: section
             .get("queue-max-len", wrong, whole([1, u32_max]))
             .map(|number| number as u32),
+        on_exit: section.get(
+            "on-exit",
+            wrong,
+            parsed("accept", |name| named(&PARTINGS, name)),
+        ),
         log: section.get("log", wrong, parsed("text", log)),
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::chain::{LimitsChange, PolicyChange, QuarantineChange, Share};
 use crate::event::GrantChange;
 use crate::packet::{Fallback, FlowBits, Group, Verdicts};
-use crate::source::Gso;
+use crate::source::{Gso, Parting};
 use crate::telemetry::LogFormat;
 
 fn parse(text: &str) -> Result<Config, Wrong> {
@@ -37,6 +37,7 @@ spin-us = 7
 mark-mask = 0xff
 bypass-bits = "0x40000000,0x80000000"
 queue-max-len = 1024
+on-exit = "drop"
 log = "json"
 
 [[extension]]
@@ -106,6 +107,7 @@ fn all_that_can_be_said_is_read() {
             drop: 1 << 31,
         }),
         queue_max_len: Some(1024),
+        on_exit: Some(Parting::Drop),
         log: Some(LogFormat::Json),
     };
     assert_eq!(config.settings, expected);

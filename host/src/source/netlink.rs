@@ -29,7 +29,9 @@ use self::slots::{MESSAGE_BYTES, Slots, stride};
 use self::socket::{SEND_BYTES, Socket};
 use super::diagnosis;
 use super::request::{Configuration, Requests};
-use super::{Demand, Gso, Meter, OpenError, PacketSource, Predecessor, Received, SourceError};
+use super::{
+    Demand, Gso, Meter, OpenError, PacketSource, Parting, Predecessor, Received, SourceError,
+};
 use crate::packet::{BATCH_MAX, Batch, Needs, PACKET_BYTES_MAX, Packet, Settlement};
 
 mod bell;
@@ -358,7 +360,7 @@ impl NetlinkSource {
             Some(first) => orphans::release_before(&mut self.requests, first.packet.id),
             None if self.socket.wait(orphans.patience())? => return Ok(()),
             None if !orphans.patience().is_zero() => return Ok(()),
-            None => orphans::release_all(&mut self.requests),
+            None => orphans::release_all(&mut self.requests, Settlement::Accept),
         }
         self.orphans = None;
         let sent = self.socket.send(self.requests.bytes());
@@ -528,12 +530,17 @@ impl PacketSource for NetlinkSource {
         self.send()
     }
 
-    fn release(&mut self) -> Result<bool, SourceError> {
+    fn release(&mut self, all: Parting) -> Result<bool, SourceError> {
+        let verdict = all.settlement();
         match self.last_id {
             // The kernel compares numbers by their difference (`nfq_cmp_id`): this is beyond
             // all that can wait.
-            Some(last) => self.requests.accept_up_to(last.wrapping_add(1 << 30)),
-            None => orphans::release_all(&mut self.requests),
+            Some(last) => {
+                let beyond = last.wrapping_add(1 << 30);
+                self.requests
+                    .settle_up_to(beyond, verdict, orphans::SEQUENCE);
+            }
+            None => orphans::release_all(&mut self.requests, verdict),
         }
         self.send()?;
         Ok(true)

@@ -125,13 +125,14 @@ impl Requests {
 
     /// Accepts all packets that wait for a verdict, up to this one.
     pub(super) fn accept_up_to(&mut self, id: u32) {
-        self.accept_up_to_as(id, 0);
+        self.settle_up_to(id, Settlement::Accept, 0);
     }
 
-    /// The same, where there may be none. The kernel tells of that with this sequence number.
-    pub(super) fn accept_up_to_as(&mut self, id: u32, sequence: u32) {
+    /// Gives one verdict to all packets that wait for one, up to this one. Where there are
+    /// none the kernel says so, with this sequence number.
+    pub(super) fn settle_up_to(&mut self, id: u32, settlement: Settlement, sequence: u32) {
         self.begin(libc::NFQNL_MSG_VERDICT_BATCH, libc::NLM_F_REQUEST, sequence);
-        self.verdict_header(number(Settlement::Accept), id);
+        self.verdict_header(number(settlement), id);
         self.end();
     }
 

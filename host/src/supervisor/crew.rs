@@ -12,7 +12,7 @@ use super::member::{Member, ResumeError, Setting};
 use crate::chain::{Lifecycle, LifecycleError, Refusal, Stage, StageId};
 use crate::event::{CommandError, Demanded, QueueReport};
 use crate::packet::Links;
-use crate::source::PacketSource;
+use crate::source::{PacketSource, Parting};
 use crate::trace::Listener;
 use crate::worker::{Adopted, Generation, NotAdopted, Order, Seen, Trial, Tried, WorkerError};
 
@@ -51,6 +51,11 @@ impl Crew {
             members: Vec::new(),
             late: Vec::new(),
         }
+    }
+
+    /// What becomes of packets for which there is no time at the end.
+    pub(super) fn on_exit(&mut self, parting: Parting) {
+        self.setting.on_exit = parting;
     }
 
     /// How many there are.

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::task::Waker;
 use std::thread::JoinHandle;
@@ -15,7 +16,7 @@ use super::Opener;
 use crate::chain::Stage;
 use crate::event::{CommandError, Demanded, Event, Events, QueueReport};
 use crate::packet::{Links, MarkRules};
-use crate::source::{Losses, Meter, OpenError, PacketSource, SourceError};
+use crate::source::{Losses, Meter, OpenError, PacketSource, Parting, SourceError};
 use crate::telemetry::WorkerCounters;
 use crate::worker::{Desk, Ended, Order, Worker, WorkerError};
 
@@ -102,6 +103,7 @@ impl Member {
         let (waker, meter) = (source.waker(), source.meter());
         let queue = meter.settings().queue;
         let desk = Desk::new(orders, links, counters.clone(), setting.marks);
+        let desk = desk.on_exit(setting.on_exit);
         let (hand_over, thread) = setting.start(number, queue)?;
         // The thread waits for it.
         let _ = hand_over.send(Worker::new(source, desk));
@@ -166,6 +168,8 @@ impl Member {
                 self.lost = self.lost.and(lost);
                 self.untold = Some(result);
                 self.failures.resisted = false;
+                let is_lost = matches!(work, Work::Lost);
+                self.counters.is_lost.store(is_lost, Ordering::Relaxed);
                 work
             }
             other => other,
@@ -250,7 +254,7 @@ impl Member {
             Work::Down(desk, source) => {
                 // Where it failed and was not resumed, packets may still wait.
                 if let Some(mut source) = source {
-                    let _ = source.release();
+                    let _ = source.release(desk.parting());
                 }
                 desk.into_stages()
             }
@@ -309,6 +313,7 @@ fn left_by(thread: Thread) -> (Work, Losses, Result<(), WorkerError>) {
         mut desk,
         source,
         lost,
+        is_halted: _,
         result,
     } = ended;
     if result.is_err() {
@@ -317,16 +322,19 @@ fn left_by(thread: Thread) -> (Work, Losses, Result<(), WorkerError>) {
     (Work::Down(Box::new(desk), source), lost, result)
 }
 
-/// Tells of a worker's end, however its thread ends.
+/// Tells of a worker's end, however its thread ends, unless it was only to halt.
 struct Farewell {
     number: u32,
     events: Events,
+    is_due: bool,
 }
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        // With the daemon ending there may be nobody to tell.
-        let _ = self.events.send(Event::WorkerEnded(self.number));
+        if self.is_due {
+            // With the daemon ending there may be nobody to tell.
+            let _ = self.events.send(Event::WorkerEnded(self.number));
+        }
     }
 }
 
@@ -336,6 +344,8 @@ pub(super) struct Setting {
     pub(super) marks: MarkRules,
     /// The processors that workers are bound to, in turn; none if they are not.
     pub(super) processors: Vec<usize>,
+    /// What becomes of packets for which there is no time at the end.
+    pub(super) on_exit: Parting,
 }
 
 impl Setting {
@@ -350,13 +360,16 @@ impl Setting {
         let farewell = Farewell {
             number,
             events: self.events.clone(),
+            is_due: true,
         };
         let serve = move || {
-            let _farewell = farewell;
+            let mut farewell = farewell;
             if let Some(processor) = processor {
                 bind_thread(processor);
             }
-            worker.recv().ok().map(Worker::run)
+            let ended = worker.recv().ok().map(Worker::run);
+            farewell.is_due = !ended.as_ref().is_some_and(|ended| ended.is_halted);
+            ended
         };
         let thread = std::thread::Builder::new().name(format!("ipqext-queue-{queue}"));
         Ok((hand_over, thread.spawn(serve)?))

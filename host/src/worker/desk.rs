@@ -8,9 +8,9 @@ use std::time::Instant;
 use super::ladder::Ladder;
 use super::recent::Recent;
 use super::{Accord, Adopted, Generation, NotAdopted, Order};
-use crate::chain::{Chain, Place, Stage};
+use crate::chain::{Chain, Place, SavedOrNot, Stage, StageId};
 use crate::packet::{Batch, Links, MarkRules, Needs, PACKET_BYTES_MAX};
-use crate::source::PacketSource;
+use crate::source::{PacketSource, Parting};
 use crate::telemetry::WorkerCounters;
 use crate::trace::Tap;
 
@@ -26,7 +26,18 @@ pub struct Desk {
     recent: Recent,
     /// A generation that it is ready for, as others may not be.
     pending: Option<Pending>,
-    is_draining: bool,
+    /// Whether the worker was told to end, and how.
+    ending: Option<Ending>,
+    on_exit: Parting,
+}
+
+/// How a worker is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With a queue in which nothing waits.
+    Drained,
+    /// With a queue from which somebody else goes on.
+    Halted,
 }
 
 /// A generation that a worker is ready to change to.
@@ -61,13 +72,35 @@ impl Desk {
             taps: Vec::new(),
             recent: Recent::new(),
             pending: None,
-            is_draining: false,
+            ending: None,
+            on_exit: Parting::Accept,
         }
     }
 
-    /// Whether the worker was told to end.
-    pub(super) fn is_draining(&self) -> bool {
-        self.is_draining
+    /// What becomes of packets for which there is no time at the end.
+    #[must_use]
+    pub fn on_exit(self, on_exit: Parting) -> Self {
+        Self { on_exit, ..self }
+    }
+
+    /// The same, to be read.
+    pub fn parting(&self) -> Parting {
+        self.on_exit
+    }
+
+    /// Whether the worker was told to end, and how.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// Forgets that the worker was told to halt: it is to work again.
+    pub fn go_on(&mut self) {
+        self.ending = None;
+    }
+
+    /// Has all extensions save their state, while nobody serves the queue.
+    pub fn save(&mut self) -> Vec<(StageId, SavedOrNot)> {
+        self.chain.save()
     }
 
     pub(super) fn counters(&self) -> &WorkerCounters {
@@ -148,7 +181,11 @@ impl Desk {
                     let _ = reply.send(());
                 }
                 Ok(Order::Drain) | Err(TryRecvError::Disconnected) => {
-                    self.is_draining = true;
+                    self.ending = Some(Ending::Drained);
+                    return;
+                }
+                Ok(Order::Halt) => {
+                    self.ending = Some(Ending::Halted);
                     return;
                 }
                 Err(TryRecvError::Empty) => return,

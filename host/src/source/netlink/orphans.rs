@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::packet::Settlement;
 use crate::source::request::Requests;
 
 /// The sequence number of requests that may find nothing to accept.
@@ -41,13 +42,13 @@ impl Orphans {
 
 /// Accepts all packets that came before this one.
 pub(super) fn release_before(requests: &mut Requests, first: u32) {
-    requests.accept_up_to_as(first.wrapping_sub(1), SEQUENCE);
+    requests.settle_up_to(first.wrapping_sub(1), Settlement::Accept, SEQUENCE);
 }
 
-/// Accepts all packets that wait.
-pub(super) fn release_all(requests: &mut Requests) {
+/// Gives all packets that wait this verdict.
+pub(super) fn release_all(requests: &mut Requests, settlement: Settlement) {
     for last in CIRCLE {
-        requests.accept_up_to_as(last, SEQUENCE);
+        requests.settle_up_to(last, settlement, SEQUENCE);
     }
 }
 

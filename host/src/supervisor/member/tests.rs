@@ -5,7 +5,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::packet::{Batch, Needs};
 use crate::source::memory::{MemorySource, memory};
-use crate::source::{Received, Settings};
+use crate::source::{Parting, Received, Settings};
 use crate::worker::Generation;
 
 #[test]
@@ -104,6 +104,7 @@ fn a_source_that_fails_lets_go_what_waits_and_what_it_lost_stays_counted() {
 fn setting() -> (Setting, UnboundedReceiver<Event>) {
     let (events, inbox) = unbounded_channel();
     let setting = Setting {
+        on_exit: Parting::Accept,
         events,
         marks: MarkRules::default(),
         processors: Vec::new(),
@@ -171,7 +172,7 @@ impl PacketSource for Failing {
         self.inner.settle(batch)
     }
 
-    fn release(&mut self) -> Result<bool, SourceError> {
+    fn release(&mut self, _: Parting) -> Result<bool, SourceError> {
         self.released.store(true, Ordering::Relaxed);
         Ok(true)
     }
