@@ -128,10 +128,7 @@ fn all_that_can_be_said_is_read() {
             mark_mask: Some(3),
         },
         policy: PolicyChange {
-            rollback: Some(Some(crate::chain::Rollback {
-                faults: 0,
-                window: Duration::from_secs(10),
-            })),
+            rollback: None,
             on_fault: Some(Fallback::Drop),
             on_quarantine: Some(Fallback::Accept),
             on_overload: Some(Fallback::Drop),
@@ -161,10 +158,7 @@ fn all_that_can_be_said_is_read() {
     };
     let count = Wanted {
         policy: PolicyChange {
-            rollback: Some(Some(crate::chain::Rollback {
-                faults: 0,
-                window: Duration::from_secs(10),
-            })),
+            rollback: None,
             quarantine: Some(QuarantineChange::Off),
             ..PolicyChange::default()
         },
@@ -177,10 +171,7 @@ fn all_that_can_be_said_is_read() {
     };
     let ttl = Wanted {
         policy: PolicyChange {
-            rollback: Some(Some(crate::chain::Rollback {
-                faults: 0,
-                window: Duration::from_secs(10),
-            })),
+            rollback: None,
             quarantine: Some(QuarantineChange::On {
                 faults: None,
                 window: None,
