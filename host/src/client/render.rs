@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipqext_protocol::swap::Swap;
 use ipqext_protocol::{Command, Extension, Group, Queue, Reloaded, Status, Text};
@@ -50,14 +51,15 @@ fn list(extensions: &[Extension]) -> String {
         return "no extension is added; type: ipqext add NAME\n".to_owned();
     }
     let mut rows =
-        "#\tNAME\tVERSION\tSTATE\tGROUP\tSEEN\tPASSED\tACCEPTED\tDROPPED\tOTHER\tEDITED\tFAULTS\n"
+        "#\tNAME\tVERSION\tSTATE\tGROUP\tSEEN\tPASSED\tACCEPTED\tDROPPED\tOTHER\tEDITED\tFAULTS\t\
+         GEN\tHASH\tLOADED\n"
             .to_owned();
     for extension in extensions {
         let packets = &extension.packets;
         // Writing to a string cannot fail.
         let _ = writeln!(
             rows,
-            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{} ago",
             extension.position,
             extension.name,
             extension.version,
@@ -70,6 +72,9 @@ fn list(extensions: &[Extension]) -> String {
             packets.repeated + packets.stopped + packets.queued,
             packets.edited,
             extension.faults,
+            extension.generation,
+            swap::short(&extension.hash),
+            duration(since(extension.loaded_ms)),
         );
     }
     let mut text = aligned(&rows);
@@ -252,6 +257,13 @@ pub(super) fn duration(ms: u64) -> String {
         (0, _) => format!("{minutes} min {} s", seconds % 60),
         _ => format!("{hours} h {minutes} min"),
     }
+}
+
+/// How many milliseconds ago that was; the clock may have been set since.
+fn since(unix_ms: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_millis() as u64);
+    now.saturating_sub(unix_ms)
 }
 
 /// A text that may come from an extension, so that it cannot steer the terminal.

@@ -155,7 +155,11 @@ pub(super) fn swapped(swapped: &Swapped) -> String {
     )
 }
 
+/// As much of a hash as people tell versions apart by.
+pub(super) fn short(hash: &str) -> &str {
+    &hash[..hash.floor_char_boundary(8)]
+}
+
 fn named(version: &Version) -> String {
-    let hash = &version.hash[..version.hash.floor_char_boundary(8)];
-    format!("{} ({hash})", version.version)
+    format!("{} ({})", version.version, short(&version.hash))
 }
