@@ -286,6 +286,8 @@ impl Chain {
             old.extend(replaced);
             if let Some(mut stage) = stage {
                 stage.set_terms(place.terms);
+                // The one before may have been quarantined.
+                stage.show_quarantine();
                 self.stages.push(stage);
             }
         }

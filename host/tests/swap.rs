@@ -9,7 +9,8 @@ use ipqext_host::chain::{LimitsChange, PolicyChange, Rollback};
 use ipqext_host::config::{Running, Settings};
 use ipqext_host::daemon;
 use ipqext_host::event::{
-    Action, Carried, Command, CommandError, Event, ExtensionReport, Notice, Reply, Swap, Swapped,
+    Action, Carried, Command, CommandError, Event, ExtensionReport, Notice, Reply, State, Swap,
+    Swapped,
 };
 use ipqext_host::packet::Settlement;
 use ipqext_host::registry::Registry;
@@ -186,6 +187,20 @@ fn a_version_that_fails_at_first_is_taken_back() {
     );
     bench.push(0, 4);
     assert_eq!(bench.list(NAME).counts.faults, 3);
+    bench.end();
+}
+
+#[test]
+fn who_takes_the_place_of_a_quarantined_one_is_not_quarantined() {
+    let mut bench = Bench::start();
+    bench.add("panics-on", "on=1");
+    bench.push(0, 20);
+    assert_eq!(bench.list("panics-on").state, State::Quarantined);
+    bench.set("panics-on", "on=1000000", false).unwrap();
+    assert_eq!(bench.list("panics-on").state, State::Started);
+    let before = bench.list("panics-on").counts.seen;
+    bench.push(0, 5);
+    assert_eq!(bench.list("panics-on").counts.seen, before + 5);
     bench.end();
 }
 

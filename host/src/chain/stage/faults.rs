@@ -178,7 +178,7 @@ impl Stage {
         self.standing.is_sound()
     }
 
-    pub(super) fn show_quarantine(&self) {
+    pub(in crate::chain) fn show_quarantine(&self) {
         let is_quarantined = self.standing.is_quarantined();
         self.counters
             .quarantined
