@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::chain::{Chain, Copies, Ear, Fuse, Lifecycle, Place, Stage, StageId, Terms};
 use crate::packet::{Batch, MarkRules};
@@ -27,6 +27,8 @@ pub use results::{Difference, Opinion, Results};
 /// How long it sleeps when there is nothing to compare. As many batches as come meanwhile
 /// have to fit between it and a worker.
 const LOOK: Duration = Duration::from_millis(1);
+/// How long its end is waited for. Later it ends by itself.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// How many batches of one worker it compares before it looks at the next.
 const TURN: usize = 64;
 
@@ -93,8 +95,8 @@ impl Shadow {
         self.shared.results().clone()
     }
 
-    /// Has it end, and waits until it has: what the candidate is in the middle of has its
-    /// deadline.
+    /// Has it end, and gives what it has found. What the candidate is in the middle of is
+    /// waited for a little only: the thread may have to wait for a processor.
     pub fn end(mut self) -> Results {
         self.finish();
         self.results()
@@ -102,7 +104,14 @@ impl Shadow {
 
     fn finish(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let began = Instant::now();
+        while !thread.is_finished() && began.elapsed() < PATIENCE {
+            std::thread::sleep(LOOK);
+        }
+        if thread.is_finished() {
             // Its panics are caught.
             let _ = thread.join();
         }

@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use super::*;
 use crate::chain::{Fault, FaultKind, Filter, LifecycleError, Quarantine, Recovered, View, copier};
 use crate::packet::{Decision, Fate, Needs, Outcome, Packet, Settlement, Verdict, Verdicts};

@@ -303,7 +303,10 @@ impl Supervisor {
             return;
         };
         let faults = counts(&trial.identity.counters).faults;
-        let mut why = format!("it failed too often, {faults} times");
+        let mut why = match faults {
+            0 => "a bug in ipqext: its thread panicked; see the log".to_owned(),
+            faults => format!("it failed too often, {faults} times"),
+        };
         if let Some(last) = &trial.last {
             why += &format!("; the last was a {last}");
         }
