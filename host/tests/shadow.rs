@@ -87,6 +87,24 @@ fn a_shadow_begins_with_the_state_of_the_running_version() {
 }
 
 #[test]
+fn a_shadow_has_the_clock_and_the_seed_of_the_running_version() {
+    let mut bench = Bench::start();
+    bench.add();
+    let swap = Swap {
+        file: Some(bench.version(b's')),
+        ..Swap::default()
+    };
+    bench.act(Action::Swap(swap)).unwrap();
+    bench.shadow(b't', false).unwrap();
+    let settled = bench.push(0..500);
+    let dropped = settled.iter().filter(|it| **it == Settlement::Drop).count();
+    assert!((50..450).contains(&dropped), "{dropped}");
+    let results = bench.compared(500).results.unwrap();
+    assert_eq!((results.agreed, results.differing), (500, 0));
+    bench.end();
+}
+
+#[test]
 fn a_shadow_that_loops_or_panics_is_dropped_and_holds_up_nothing() {
     for misdeed in [b'l', b'x'] {
         let mut bench = Bench::start();

@@ -11,6 +11,7 @@
 //! | `l` | it loops for ever |
 //! | `x` | it panics |
 //! | `a` | it drops these and all others |
+//! | `s`, `t` | it drops some of all, by its seed and the clock |
 
 use ipqext_sdk::prelude::*;
 
@@ -20,10 +21,16 @@ static VERSION: [u8; 17] = *b"ipqext-tries-as:p";
 #[derive(Default)]
 struct Tries {
     count: u64,
+    seed: u64,
 }
 
 impl Extension for Tries {
     const NEEDS: Needs = Needs::whole().verdicts(Verdicts::DROP);
+
+    fn init(&mut self, context: &Context) -> Result<(), String> {
+        self.seed = context.seed();
+        Ok(())
+    }
 
     fn info(&self) -> Option<String> {
         Some(format!("count={}", self.count))
@@ -38,9 +45,18 @@ impl Extension for Tries {
             (b'l', true) => loop {
                 std::hint::spin_loop();
             },
+            (b's' | b't', _) if self.is_drawn(packet) => Verdict::Drop,
             (b'x', true) => panic!("packet {} is too much", packet.id()),
             _ => Verdict::Pass,
         }
+    }
+}
+
+impl Tries {
+    /// Draws each second packet or so.
+    fn is_drawn(&self, packet: &Packet) -> bool {
+        let all = self.seed ^ packet.now_ns() ^ u64::from(packet.id()) << 32;
+        all.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 63 == 1
     }
 }
 
