@@ -15,7 +15,7 @@ use crate::event::{CommandError, Event, Events, Reply, Wanted};
 use crate::links::{self, LinkWatcher};
 use crate::packet::{MarkRules, Needs};
 use crate::queues;
-use crate::registry::Registry;
+use crate::registry::{FileWatcher, Registry};
 use crate::rules::{self, Installed, Owner, Rule, RulesError};
 use crate::runtime::{CodeCache, Runtime, RuntimeError};
 use crate::socket_path;
@@ -31,6 +31,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Config {
     /// Where extensions are.
     pub ext_dir: PathBuf,
+    /// Whether changed files there are taken.
+    pub watch: bool,
     /// The kernel queues, each with a worker of its own.
     pub queues: RangeInclusive<u16>,
     /// The processors that workers are bound to, in turn; none if they are not.
@@ -127,7 +129,10 @@ pub fn run(
     // Extensions are called outside of the asynchronous runtime, here as later.
     let again = open.clone();
     let again = Box::new(move |queue, needs| again(queue, needs));
-    let mut supervisor = supervisor(config, events.clone(), again)?;
+    let registry = Registry::open(&config.ext_dir).map_err(DaemonError::ExtDir)?;
+    // Before any file is loaded: no change is to be missed.
+    let files = config.watch.then(|| FileWatcher::subscribe(&registry));
+    let mut supervisor = supervisor(config, registry, events.clone(), again)?;
     supervisor.on_exit(config.on_exit);
     for wanted in &config.extensions {
         set_up(&mut supervisor, wanted)?;
@@ -157,6 +162,8 @@ pub fn run(
     };
     tracing::info!(socket = %path.display(), "ready");
 
+    let files = files.map(|files| files.watch(events.clone())).transpose();
+    let _watching = files.map_err(system("start the watcher of the ext-dir"))?;
     let (ended, end) = oneshot::channel();
     std::thread::Builder::new()
         .name("ipqext-supervisor".to_owned())
@@ -198,10 +205,10 @@ async fn serve(
 
 fn supervisor(
     config: &Config,
+    registry: Registry,
     events: Events,
     open: Box<Opener>,
 ) -> Result<Supervisor, DaemonError> {
-    let registry = Registry::open(&config.ext_dir).map_err(DaemonError::ExtDir)?;
     Ok(Supervisor::new(Setup {
         registry,
         runtime: runtime(config)?,

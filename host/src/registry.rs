@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::event::CommandError;
 
+mod watch;
+
+pub use watch::{FileWatcher, Watching};
+
 /// The longest `.wasm` that is read, in bytes. Interpreters for scripting
 /// languages come to some 20 MB.
 const FILE_BYTES_MAX: u64 = 64 << 20;

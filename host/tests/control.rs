@@ -622,6 +622,7 @@ fn a_daemon_that_cannot_start_an_extension_binds_nothing() {
     }
     let config = Config {
         ext_dir: place.dir.path().join("missing"),
+        watch: true,
         ..place.config(Vec::new())
     };
     let error = daemon::run(&config, |_, _| Ok(Box::new(memory().1)))
@@ -898,6 +899,7 @@ impl Place {
     fn config(&self, start: Vec<Wanted>) -> Config {
         Config {
             ext_dir: self.dir.path().join("ext"),
+            watch: true,
             socket: Some(self.socket()),
             extensions: start,
             queues: 0..=0,

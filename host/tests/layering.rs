@@ -203,6 +203,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("gimli", &["runtime"]),
     ("rustc_demangle", &["runtime"]),
     ("nfq", &["source/nfq.rs"]),
+    ("notify", &["registry"]),
     ("netlink_packet_core", &["links"]),
     ("netlink_packet_route", &["links"]),
     ("netlink_sys", &["links", "source"]),

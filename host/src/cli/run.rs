@@ -34,6 +34,10 @@ pub(super) struct Run {
     #[arg(short, long, value_name = "DIR", required_unless_present = "config")]
     ext_dir: Option<PathBuf>,
 
+    /// Do not look for changed files there: extensions are swapped by command only.
+    #[arg(long)]
+    no_watch: bool,
+
     /// The kernel queue to bind, or as A:B several, each served by a worker of its own
     /// [default: 0].
     #[arg(long, value_name = "N|A:B", value_parser = queues::served)]
@@ -222,6 +226,7 @@ pub(super) fn run(mut run: Run) -> Result<(), CliError> {
     telemetry::log_panics();
     let config = daemon::Config {
         ext_dir,
+        watch: holds.watch,
         queues: holds.queue,
         processors: holds.cpu_affinity,
         socket: holds.socket,
@@ -261,6 +266,7 @@ impl Run {
     fn said(self) -> Settings {
         Settings {
             ext_dir: self.ext_dir,
+            watch: self.no_watch.then_some(false),
             queue: self.queue,
             cpu_affinity: self.cpu_affinity.map(|list| list.0),
             socket: self.socket,

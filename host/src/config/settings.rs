@@ -13,8 +13,9 @@ use crate::telemetry::LogFormat;
 use crate::{processors, queues};
 
 /// The keys of `[daemon]`: the names of the options.
-pub(super) const KEYS: [&str; 18] = [
+pub(super) const KEYS: [&str; 19] = [
     "ext-dir",
+    "watch",
     "queue",
     "cpu-affinity",
     "socket",
@@ -42,6 +43,8 @@ pub(crate) const COALESCE_US_MAX: u32 = 10_000;
 pub struct Settings {
     /// Where extensions are.
     pub ext_dir: Option<PathBuf>,
+    /// Whether changed files there are taken.
+    pub watch: Option<bool>,
     /// The kernel queues.
     pub queue: Option<RangeInclusive<u16>>,
     /// The processors that workers are bound to, in turn.
@@ -81,6 +84,8 @@ pub struct Settings {
 pub struct Effective {
     /// See [`Settings::ext_dir`]; it has no default.
     pub ext_dir: Option<PathBuf>,
+    /// See [`Settings::watch`].
+    pub watch: bool,
     /// See [`Settings::queue`].
     pub queue: RangeInclusive<u16>,
     /// See [`Settings::cpu_affinity`]; empty where the system decides.
@@ -140,6 +145,7 @@ impl Settings {
     pub fn or(self, other: Self) -> Self {
         Self {
             ext_dir: self.ext_dir.or(other.ext_dir),
+            watch: self.watch.or(other.watch),
             queue: self.queue.or(other.queue),
             cpu_affinity: self.cpu_affinity.or(other.cpu_affinity),
             socket: self.socket.or(other.socket),
@@ -163,6 +169,7 @@ impl Settings {
     pub fn effective(self) -> Effective {
         Effective {
             ext_dir: self.ext_dir,
+            watch: self.watch.unwrap_or(true),
             queue: self.queue.unwrap_or(0..=0),
             cpu_affinity: self.cpu_affinity.unwrap_or_default(),
             socket: self.socket,
@@ -204,6 +211,7 @@ impl Effective {
         let bits = |bits: FlowBits| quoted(&format!("{:#x},{:#x}", bits.accept, bits.drop));
         let values = [
             self.ext_dir.as_deref().map(path),
+            Some(self.watch.to_string()),
             Some(queue),
             processors,
             self.socket.as_deref().map(path),
@@ -271,6 +279,7 @@ pub(super) fn read(section: &Section<'_>, base: &Path, wrong: &mut Problems<'_>)
     let log = |name| named(&LOGS, name);
     Settings {
         ext_dir: section.get("ext-dir", wrong, path),
+        watch: section.get("watch", wrong, flag),
         queue: section.get("queue", wrong, |value| {
             let of_number = |number: u64| queues::served(&number.to_string());
             whole_or(

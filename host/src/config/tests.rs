@@ -23,6 +23,7 @@ fn wrong(text: &str) -> String {
 const WHOLE: &str = r##"
 [daemon]
 ext-dir = "ext"
+watch = false
 queue = "0:3"
 cpu-affinity = "0"
 socket = "/run/x.sock"
@@ -87,6 +88,7 @@ fn all_that_can_be_said_is_read() {
     let config = parse(WHOLE).unwrap();
     let expected = Settings {
         ext_dir: Some("ext".into()),
+        watch: Some(false),
         queue: Some(0..=3),
         cpu_affinity: Some(vec![0]),
         socket: Some("/run/x.sock".into()),
@@ -154,7 +156,7 @@ fn all_that_can_be_said_is_read() {
         log: "debug".parse().unwrap(),
         start: false,
         required: false,
-        ..wanted("20:1", "icmp-drop")
+        ..wanted("22:1", "icmp-drop")
     };
     let count = Wanted {
         policy: PolicyChange {
@@ -167,7 +169,7 @@ fn all_that_can_be_said_is_read() {
             cpu: Some(None),
             ..LimitsChange::default()
         },
-        ..wanted("51:1", "count")
+        ..wanted("53:1", "count")
     };
     let ttl = Wanted {
         policy: PolicyChange {
@@ -180,7 +182,7 @@ fn all_that_can_be_said_is_read() {
             }),
             ..PolicyChange::default()
         },
-        ..wanted("56:1", "ttl")
+        ..wanted("58:1", "ttl")
     };
     assert_eq!(config.extensions, [icmp_drop, count, ttl]);
 }

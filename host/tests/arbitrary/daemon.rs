@@ -27,6 +27,7 @@ impl Daemon {
         std::fs::write(dir.path().join("smallest.wasm"), smallest()).unwrap();
         let config = Config {
             ext_dir: dir.path().to_owned(),
+            watch: true,
             socket: Some(dir.path().join("control.sock")),
             extensions: Vec::new(),
             queues: 0..=0,
