@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use self::service::{Kept, Service};
 use crate::config::Running;
 use crate::control::{Clients, ControlError, ControlSocket};
 use crate::event::{CommandError, Event, Events, Reply, Wanted};
@@ -19,9 +21,11 @@ use crate::registry::{FileWatcher, Registry};
 use crate::rules::{self, Installed, Owner, Rule, RulesError};
 use crate::runtime::{CodeCache, Runtime, RuntimeError};
 use crate::socket_path;
-use crate::source::{OpenError, PacketSource, Parting};
+use crate::source::{OpenError, PacketSource, Parting, Predecessor};
 use crate::supervisor::{Configuration, End, EndError, Opener, Setup, Supervisor};
 use crate::worker::WorkerError;
+
+mod service;
 
 /// How long a worker may take to answer before a command is told so.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +57,38 @@ pub struct Config {
     pub on_exit: Parting,
     /// What all of that came from, to be read again and to be shown.
     pub running: Running,
+}
+
+/// Opens queues.
+pub trait Queues: Send + Sync {
+    /// Binds a queue, set up for what is needed of it.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    fn open(&self, queue: u16, needs: Needs) -> Result<Box<dyn PacketSource>, OpenError>;
+
+    /// Goes on with a queue that another process bound to a socket.
+    ///
+    /// # Errors
+    /// It cannot be had, or not so.
+    fn adopt(
+        &self,
+        queue: u16,
+        _socket: OwnedFd,
+        _needs: Needs,
+        _predecessor: Predecessor,
+    ) -> Result<Box<dyn PacketSource>, OpenError> {
+        Err(OpenError::NotAdopted { queue })
+    }
+}
+
+impl<F> Queues for F
+where
+    F: Fn(u16, Needs) -> Result<Box<dyn PacketSource>, OpenError> + Send + Sync,
+{
+    fn open(&self, queue: u16, needs: Needs) -> Result<Box<dyn PacketSource>, OpenError> {
+        self(queue, needs)
+    }
 }
 
 /// Why the daemon did not start, or did not end well.
@@ -102,20 +138,29 @@ fn system(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
     move |source| DaemonError::System { doing, source }
 }
 
+/// The same as [`run_on`], on queues that no other process had before.
+///
+/// # Errors
+/// As of [`run_on`].
+pub fn run(
+    config: &Config,
+    open: impl Fn(u16, Needs) -> Result<Box<dyn PacketSource>, OpenError> + Send + Sync + 'static,
+) -> Result<(), DaemonError> {
+    run_on(config, open)
+}
+
 /// Runs until a signal or a command ends it.
 ///
-/// First the extensions are loaded and started, then `open` binds the queues, each for a
-/// worker of its own, and then the control socket is made: who sees the socket may
+/// First the extensions are loaded and started, then `queues` binds the queues, each for a
+/// worker of its own, or goes on with those that a service manager kept, and then the control socket is made: who sees the socket may
 /// send packets. A queue whose source fails later is opened again.
 ///
 /// # Errors
 /// Something of the start fails, in which case nothing is left behind; or no worker
 /// works any more.
-pub fn run(
-    config: &Config,
-    open: impl Fn(u16, Needs) -> Result<Box<dyn PacketSource>, OpenError> + Send + Sync + 'static,
-) -> Result<(), DaemonError> {
-    let open = Arc::new(open);
+pub fn run_on(config: &Config, queues: impl Queues + 'static) -> Result<(), DaemonError> {
+    let queues = Arc::new(queues);
+    let service = Service::of_environment();
     let asynchronous = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -127,8 +172,7 @@ pub fn run(
         LinkWatcher::subscribe().map_err(system("hear of network devices"))?
     };
     // Extensions are called outside of the asynchronous runtime, here as later.
-    let again = open.clone();
-    let again = Box::new(move |queue, needs| again(queue, needs));
+    let again = opener(queues.clone(), service.clone());
     let registry = Registry::open(&config.ext_dir).map_err(DaemonError::ExtDir)?;
     // Before any file is loaded: no change is to be missed.
     let files = config.watch.then(|| FileWatcher::subscribe(&registry));
@@ -142,12 +186,14 @@ pub fn run(
         None => socket_path::to_create().map_err(DaemonError::NoSocketPlace)?,
     };
     let needs = supervisor.needs();
-    let sources = config.queues.clone().map(|queue| open(queue, needs));
-    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let sources = open_all(&*queues, config, needs, &service)?;
     announce_queues(config, &sources);
     supervisor
         .employ(sources)
         .map_err(system("start a worker's thread"))?;
+    service
+        .watch(supervisor.vigil())
+        .map_err(system("start the watchdog's thread"))?;
     let ready = install_rules(config)
         .map_err(DaemonError::from)
         .and_then(|rules| Ok((rules, asynchronous.block_on(ControlSocket::bind(&path))?)));
@@ -161,16 +207,72 @@ pub fn run(
         }
     };
     tracing::info!(socket = %path.display(), "ready");
+    service.ready(&queues::text(&config.queues));
 
     let files = files.map(|files| files.watch(events.clone())).transpose();
     let _watching = files.map_err(system("start the watcher of the ext-dir"))?;
     let (ended, end) = oneshot::channel();
+    let before_drain = {
+        let service = service.clone();
+        move || {
+            service.stopping();
+            // Before the queue is closed nobody sends packets there any more.
+            drop(rules);
+        }
+    };
     std::thread::Builder::new()
         .name("ipqext-supervisor".to_owned())
-        // Before the queue is closed nobody sends packets there any more.
-        .spawn(move || ended.send(supervisor.run(inbox, || drop(rules))))
+        .spawn(move || ended.send(supervisor.run(inbox, before_drain)))
         .map_err(system("start the supervisor's thread"))?;
-    asynchronous.block_on(serve(control, watcher, events, end))
+    let forget = || service.forget(config.queues.clone());
+    asynchronous.block_on(serve(control, watcher, events, end, forget))
+}
+
+/// Opens a queue again whose source failed. As long as the old socket is kept it has the queue.
+fn opener(queues: Arc<impl Queues + 'static>, service: Service) -> Box<Opener> {
+    Box::new(move |queue, needs| {
+        service.forget(std::iter::once(queue));
+        let source = queues.open(queue, needs)?;
+        service.keep(std::slice::from_ref(&source));
+        Ok(source)
+    })
+}
+
+/// Opens all queues, or goes on with those that were kept when a daemon ended.
+fn open_all(
+    queues: &impl Queues,
+    config: &Config,
+    needs: Needs,
+    service: &Service,
+) -> Result<Vec<Box<dyn PacketSource>>, OpenError> {
+    let mut kept = service.kept();
+    let sources = config
+        .queues
+        .clone()
+        .map(|queue| match kept.remove(&queue) {
+            Some(socket) => {
+                tracing::info!(queue, "queue was kept by the service manager");
+                queues.adopt(queue, socket, needs, Predecessor::Died)
+            }
+            None => queues.open(queue, needs),
+        });
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let_go(queues, kept, service);
+    service.keep(&sources);
+    Ok(sources)
+}
+
+/// Lets packets go of queues that are not served any more.
+fn let_go(queues: &impl Queues, kept: Kept, service: &Service) {
+    for (queue, socket) in kept {
+        let adopted = queues.adopt(queue, socket, Needs::default(), Predecessor::Died);
+        match adopted.map(|mut source| source.release(Parting::Accept)) {
+            Ok(Ok(_)) => tracing::info!(queue, "queue is not served any more"),
+            Ok(Err(error)) => tracing::warn!(queue, error = %error, "queue is closed"),
+            Err(error) => tracing::warn!(queue, error = %error, "queue is closed"),
+        }
+        service.forget(std::iter::once(queue));
+    }
 }
 
 /// Serves the control socket until the supervisor has ended.
@@ -179,6 +281,7 @@ async fn serve(
     watcher: LinkWatcher,
     events: Events,
     end: oneshot::Receiver<End>,
+    forget: impl FnOnce(),
 ) -> Result<(), DaemonError> {
     let watching = tokio::spawn(watch_links(watcher, events.clone()));
     let mut clients = Clients::new(events);
@@ -192,6 +295,8 @@ async fn serve(
     let result = match end {
         Ok(End { result, asked_by }) => {
             if let Some(answer) = asked_by {
+                // Whoever ends it by a command does not mean to start it again at once.
+                forget();
                 // Whoever asked may have hung up.
                 let _ = answer.send(Ok(Reply::Done));
             }
@@ -272,15 +377,16 @@ pub fn configuration(running: Running) -> Configuration {
     }
 }
 
-/// Takes away the rules of daemons that were killed, and installs this one's.
+/// Installs this daemon's rules, and takes away those of daemons that were killed.
 fn install_rules(config: &Config) -> Result<Installed, RulesError> {
+    // First ours: in between packets would pass by.
+    let installed = rules::install(&config.rules, Some(Owner::this()))?;
     match rules::remove_stale(&config.queues) {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "removed rules of a daemon that was killed"),
-        // Where they cannot be seen, this one's cannot be installed either.
+        // Where they cannot be seen, there was nothing to install either.
         Err(error) => tracing::debug!(error = %error, "cannot look for stale rules"),
     }
-    let installed = rules::install(&config.rules, Some(Owner::this()))?;
     for command in config.rules.iter().flat_map(Rule::commands) {
         tracing::info!(command, "rule installed");
     }

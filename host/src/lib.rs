@@ -18,6 +18,7 @@
 //! | [`telemetry`] | counters and the log |
 //! | [`rules`] | firewall rules that send packets to a queue |
 //! | [`doctor`] | what is wrong with this machine's queues |
+//! | [`systemd`] | what a service manager is told, and keeps |
 //! | [`config`] | the configuration file |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
@@ -47,6 +48,7 @@ pub mod shadow;
 pub mod socket_path;
 pub mod source;
 pub mod supervisor;
+pub mod systemd;
 pub mod telemetry;
 pub mod trace;
 mod units;

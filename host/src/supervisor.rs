@@ -22,7 +22,7 @@ use crate::packet::{Edits, Link, Links, MarkRules, Needs};
 use crate::registry::{Registry, canonical};
 use crate::runtime::Runtime;
 use crate::source::{Demand, Gso, OpenError, PacketSource, Parting};
-use crate::worker::{Accord, Generation, WorkerError};
+use crate::worker::{Accord, Generation, Vigil, WorkerError};
 
 mod commands;
 mod crew;
@@ -166,6 +166,11 @@ impl Supervisor {
     /// workers that are employed after it.
     pub fn on_exit(&mut self, parting: Parting) {
         self.crew.on_exit(parting);
+    }
+
+    /// Watches over the workers that are employed.
+    pub fn vigil(&self) -> Vigil {
+        Vigil::over(self.crew.counters())
     }
 
     /// What the started extensions need.

@@ -15,6 +15,7 @@ use ipqext_host::control::ControlError;
 use ipqext_host::daemon::{self, Config, DaemonError};
 use ipqext_host::event::Wanted;
 use ipqext_host::packet::{Packet, Settlement};
+use ipqext_host::source::Parting;
 use ipqext_host::source::memory::{MemoryQueue, memory};
 use ipqext_tests::guests;
 use ipqext_tests::programs::{Client, PATIENCE, wait_until};
@@ -898,6 +899,7 @@ impl Place {
 
     fn config(&self, start: Vec<Wanted>) -> Config {
         Config {
+            on_exit: Parting::Accept,
             ext_dir: self.dir.path().join("ext"),
             watch: true,
             socket: Some(self.socket()),

@@ -1,6 +1,7 @@
 //! `ipqext-host run`: serves a kernel queue.
 
 use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use clap::ValueEnum;
 
 use super::CliError;
 use crate::config::{self, COALESCE_US_MAX, Cache, Running, Settings, SourceKind};
-use crate::daemon;
+use crate::daemon::{self, Queues};
 use crate::event::Wanted;
 use crate::number::number;
 use crate::packet::{FlowBits, MarkRules, Needs};
@@ -20,7 +21,7 @@ use crate::rules::Rule;
 use crate::runtime::CodeCache;
 use crate::source::netlink::{NetlinkConfig, NetlinkSource};
 use crate::source::nfq::{NfqConfig, NfqSource};
-use crate::source::{Gso, OpenError, PacketSource, Parting};
+use crate::source::{Gso, OpenError, PacketSource, Parting, Predecessor};
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, clap::Args)]
@@ -257,7 +258,7 @@ pub(super) fn run(mut run: Run) -> Result<(), CliError> {
         coalesce: Duration::from_micros(holds.coalesce_us.into()),
         spin: Duration::from_micros(holds.spin_us.into()),
     };
-    daemon::run(&config, move |queue, needs| opener.open(queue, needs))?;
+    daemon::run_on(&config, opener)?;
     Ok(())
 }
 
@@ -314,32 +315,46 @@ struct Opener {
 }
 
 impl Opener {
+    fn netlink(&self, queue: u16) -> NetlinkConfig {
+        NetlinkConfig {
+            queue,
+            max_length: self.max_length,
+            fail_open: self.fail_open,
+            gso: self.gso,
+            coalesce: self.coalesce,
+            spin: self.spin,
+        }
+    }
+}
+
+impl Queues for Opener {
     fn open(&self, queue: u16, needs: Needs) -> Result<Box<dyn PacketSource>, OpenError> {
-        let Self {
-            max_length,
-            fail_open,
-            gso,
-            ..
-        } = *self;
         Ok(match self.source {
-            SourceKind::Netlink => {
-                let config = NetlinkConfig {
-                    queue,
-                    max_length,
-                    fail_open,
-                    gso,
-                    coalesce: self.coalesce,
-                    spin: self.spin,
-                };
-                Box::new(NetlinkSource::open(config, needs)?)
-            }
+            SourceKind::Netlink => Box::new(NetlinkSource::open(self.netlink(queue), needs)?),
             SourceKind::Nfq => Box::new(NfqSource::open(NfqConfig {
                 queue,
-                max_length,
-                fail_open,
-                gso: gso == Gso::On,
+                max_length: self.max_length,
+                fail_open: self.fail_open,
+                gso: self.gso == Gso::On,
             })?),
         })
+    }
+
+    fn adopt(
+        &self,
+        queue: u16,
+        socket: OwnedFd,
+        needs: Needs,
+        predecessor: Predecessor,
+    ) -> Result<Box<dyn PacketSource>, OpenError> {
+        match self.source {
+            SourceKind::Netlink => {
+                let config = self.netlink(queue);
+                let adopted = NetlinkSource::adopt(socket, config, needs, predecessor)?;
+                Ok(Box::new(adopted))
+            }
+            SourceKind::Nfq => Err(OpenError::NotAdopted { queue }),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::chain::{Lifecycle, LifecycleError, Refusal, Stage, StageId};
 use crate::event::{CommandError, Demanded, QueueReport};
 use crate::packet::Links;
 use crate::source::{PacketSource, Parting};
+use crate::telemetry::WorkerCounters;
 use crate::trace::Listener;
 use crate::worker::{Adopted, Generation, NotAdopted, Order, Seen, Trial, Tried, WorkerError};
 
@@ -51,6 +52,12 @@ impl Crew {
             members: Vec::new(),
             late: Vec::new(),
         }
+    }
+
+    /// By worker: what it counts.
+    pub(super) fn counters(&self) -> Vec<Arc<WorkerCounters>> {
+        let members = self.members.iter();
+        members.map(|member| member.counters().clone()).collect()
     }
 
     /// What becomes of packets for which there is no time at the end.

@@ -132,6 +132,10 @@ impl Member {
         sent.map_err(|_| CommandError::WorkerSilent(self.number))
     }
 
+    pub(super) fn counters(&self) -> &Arc<WorkerCounters> {
+        &self.counters
+    }
+
     pub(super) fn queue(&self) -> u16 {
         self.queue
     }

@@ -26,6 +26,7 @@ impl Daemon {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("smallest.wasm"), smallest()).unwrap();
         let config = Config {
+            on_exit: Default::default(),
             ext_dir: dir.path().to_owned(),
             watch: true,
             socket: Some(dir.path().join("control.sock")),
