@@ -59,6 +59,7 @@ on-quarantine = "accept"
 on-overload = "drop"
 quarantine = "3/1m"
 retry = "2s..30s"
+rollback = "0/10s"
 
 [extension.limits]
 deadline = "1ms"
@@ -130,7 +131,10 @@ fn all_that_can_be_said_is_read() {
             mark_mask: Some(3),
         },
         policy: PolicyChange {
-            rollback: None,
+            rollback: Some(Some(crate::chain::Rollback {
+                faults: 0,
+                window: Duration::from_secs(10),
+            })),
             on_fault: Some(Fallback::Drop),
             on_quarantine: Some(Fallback::Accept),
             on_overload: Some(Fallback::Drop),
@@ -169,7 +173,7 @@ fn all_that_can_be_said_is_read() {
             cpu: Some(None),
             ..LimitsChange::default()
         },
-        ..wanted("53:1", "count")
+        ..wanted("54:1", "count")
     };
     let ttl = Wanted {
         policy: PolicyChange {
@@ -182,7 +186,7 @@ fn all_that_can_be_said_is_read() {
             }),
             ..PolicyChange::default()
         },
-        ..wanted("58:1", "ttl")
+        ..wanted("59:1", "ttl")
     };
     assert_eq!(config.extensions, [icmp_drop, count, ttl]);
 }
