@@ -22,6 +22,7 @@ mod overload;
 mod policy;
 mod replay;
 mod report;
+mod ring;
 mod rules;
 mod saved;
 mod selection;

@@ -64,7 +64,7 @@ fn a_trial_costs_no_allocation() {
     for name in ["count", "icmp_drop", "ttl"] {
         let mut chain = chain(&[name]);
         let stage = chain.stage_mut(StageId(0)).unwrap();
-        let (copier, ear) = copier(stage.needs(), stage.needs());
+        let (copier, mut ear) = copier(stage.needs(), stage.needs());
         stage.copy(Some(Box::new(copier)));
         let mut terms = stage.terms();
         let share = FlowShare::from_percent(50.0).unwrap();

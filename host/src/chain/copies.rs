@@ -8,19 +8,22 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::journal::Saying;
+use super::ring::{Inlet, Outlet, ring};
 use super::terms::Terms;
 use crate::packet::{
     BATCH_MAX, Batch, Edits, Fallback, Fate, Links, Needs, PACKET_BYTES_MAX, Packet,
 };
 
-/// How many batches of one worker may wait to be compared.
-const BUFFERS: usize = 512;
-/// How many bytes a buffer has room for at first: a batch of an Ethernet's packets.
-const BUFFER_BYTES: usize = 96 << 10;
-/// How far it may grow, where large packets come.
+/// How many batches of one worker may wait to be compared. Where traffic is light most have
+/// one packet.
+const BUFFERS: usize = 1024;
+/// How many bytes all of them together may have.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+/// How many bytes a buffer has room for at first.
+const BUFFER_BYTES: usize = 16 << 10;
+/// How far it may grow, where many or large packets come at once.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
 
 /// What became of a packet at a stage.
@@ -171,7 +174,7 @@ impl Copies {
 
     /// Copies the bytes, of each packet so many at most, and gives how many packets there
     /// was no room for.
-    fn fill(&mut self, batch: &Batch, most: u32) -> u64 {
+    fn fill(&mut self, batch: &Batch, most: u32, room: usize) -> usize {
         let Self { packets, bytes, .. } = self;
         bytes.clear();
         let before = packets.len();
@@ -180,7 +183,7 @@ impl Copies {
             packet.captured_length = packet.captured_length.min(most);
             let altered = copied.altered.map_or(0, |altered| altered.length);
             let length = packet.captured_length as usize + altered;
-            if bytes.len() + length > BUFFER_BYTES_MAX {
+            if bytes.len() + length > room {
                 return false;
             }
             let came = packet.range();
@@ -193,7 +196,7 @@ impl Copies {
             }
             true
         });
-        (before - packets.len()) as u64
+        before - packets.len()
     }
 }
 
@@ -212,14 +215,16 @@ pub struct Copier {
     needs: Needs,
     /// How many bytes are copied of each packet.
     most: u32,
-    full: SyncSender<Box<Copies>>,
-    emptied: Receiver<Box<Copies>>,
+    full: Inlet<Box<Copies>>,
+    emptied: Outlet<Box<Copies>>,
     /// Buffers that are free.
     #[expect(
         clippy::vec_box,
-        reason = "they go through channels, and stay where they are"
+        reason = "they go back and forth, and stay where they are"
     )]
     free: Vec<Box<Copies>>,
+    /// How many bytes the others have.
+    waiting: usize,
     /// Of the batch at hand.
     noted: Option<Box<Copies>>,
 }
@@ -228,15 +233,15 @@ pub struct Copier {
 #[derive(Debug)]
 pub struct Ear {
     shared: Arc<Shared>,
-    full: Receiver<Box<Copies>>,
-    emptied: SyncSender<Box<Copies>>,
+    full: Outlet<Box<Copies>>,
+    emptied: Inlet<Box<Copies>>,
 }
 
 /// Both ends for a stage and another version, which need so much.
 pub fn copier(running: Needs, candidate: Needs) -> (Copier, Ear) {
     let shared = Arc::<Shared>::default();
-    let (full, filled) = sync_channel(BUFFERS);
-    let (back, emptied) = sync_channel(BUFFERS);
+    let (full, filled) = ring(BUFFERS);
+    let (back, emptied) = ring(BUFFERS);
     let needs = running.union(candidate);
     let copier = Copier {
         shared: shared.clone(),
@@ -251,6 +256,7 @@ pub fn copier(running: Needs, candidate: Needs) -> (Copier, Ear) {
         free: std::iter::repeat_with(|| Box::new(Copies::new()))
             .take(BUFFERS)
             .collect(),
+        waiting: 0,
         noted: None,
     };
     let ear = Ear {
@@ -282,7 +288,11 @@ impl Copier {
         if self.shared.is_over.load(Ordering::Relaxed) {
             return None;
         }
-        self.free.extend(self.emptied.try_iter());
+        // Those that were used last are used first, so that few grow.
+        while let Some(emptied) = self.emptied.take() {
+            self.waiting -= emptied.bytes.len();
+            self.free.push(emptied);
+        }
         let Some(mut copies) = self.free.pop() else {
             let entries = batch.entries().iter();
             let lost = entries.filter(|entry| {
@@ -306,13 +316,14 @@ impl Copier {
         let Some(mut copies) = self.noted.take() else {
             return;
         };
-        let lost = copies.fill(batch, self.most);
-        self.lose(lost as usize);
-        // There is room for as many as there are; nobody may be there any more.
-        if let Err(error) = self.full.try_send(copies) {
-            use std::sync::mpsc::TrySendError::{Disconnected, Full};
-            let (Full(copies) | Disconnected(copies)) = error;
+        let room = BUFFER_BYTES_MAX.min(WAITING_BYTES_MAX - self.waiting);
+        let lost = copies.fill(batch, self.most, room);
+        self.lose(lost);
+        self.waiting += copies.bytes.len();
+        // There is room for as many as there are.
+        if let Err(copies) = self.full.put(copies) {
             self.lose(copies.packets.len());
+            self.waiting -= copies.bytes.len();
             self.free.push(copies);
         }
     }
@@ -328,14 +339,14 @@ impl Copier {
 
 impl Ear {
     /// The next copies that wait.
-    pub fn take(&self) -> Option<Box<Copies>> {
-        self.full.try_recv().ok()
+    pub fn take(&mut self) -> Option<Box<Copies>> {
+        self.full.take()
     }
 
     /// Gives a buffer back.
-    pub fn give_back(&self, copies: Box<Copies>) {
+    pub fn give_back(&mut self, copies: Box<Copies>) {
         // There is room for it: it came from there.
-        let _ = self.emptied.try_send(copies);
+        let _ = self.emptied.put(copies);
     }
 
     /// How many packets were not copied since this was asked last.

@@ -21,14 +21,17 @@ fn a_shadow_that_drops_one_percent_more_is_told_with_exactly_those_packets() {
     let test = "a_shadow_that_drops_one_percent_more_is_told_with_exactly_those_packets";
     let Some(net) = namespace(test) else { return };
     let bench = Bench::start(&net, &[]);
+    // On a busy machine a shadow has to wait for a processor; it must not miss a packet.
     let traffic = Traffic {
-        rate: 5000,
+        rate: 1000,
         ..Traffic::default()
     };
     let mut flood = Flood::begin(&net, traffic);
-    flood.during("without", || std::thread::sleep(Duration::from_secs(1)));
+    flood.during("without", || std::thread::sleep(Duration::from_secs(2)));
     bench.swap('d', "--shadow");
-    flood.during("with", || std::thread::sleep(Duration::from_secs(2)));
+    flood.during("with", || std::thread::sleep(Duration::from_secs(4)));
+    // Until then all is compared that came before.
+    std::thread::sleep(Duration::from_secs(1));
     let text = bench.daemon.ipqext(&format!("shadow {NAME}"));
     let capture = bench.dir.path().join("differing.pcapng");
     let aborted = bench.daemon.json(&format!("abort {NAME}"));
@@ -46,7 +49,7 @@ fn a_shadow_that_drops_one_percent_more_is_told_with_exactly_those_packets() {
     // What differs are the packets whose number ends in 07, in each flow without a gap.
     let comparison = &aborted["comparison"];
     let count = |name: &str| comparison[name].as_u64().unwrap();
-    assert!(count("compared") > 5000, "{comparison}");
+    assert!(count("compared") > 2000, "{comparison}");
     assert_eq!((count("lost"), count("skipped")), (0, 0), "{text}");
     assert_eq!(count("compared"), count("agreed") + count("differing"));
     let kinds = comparison["kinds"].as_array().unwrap();

@@ -33,7 +33,7 @@ fn visited(copier: &mut Copier, batch: &mut Batch, visit: impl FnOnce(&mut Batch
 
 #[test]
 fn what_became_of_each_packet_is_copied_with_the_packet_as_it_came() {
-    let (mut copier, ear) = copier(WHOLE, WHOLE);
+    let (mut copier, mut ear) = copier(WHOLE, WHOLE);
     let mut batch = batch(&[b"gone", b"drop", b"edit", b"fail"]);
     batch.decide(0, Settlement::Accept);
     visited(&mut copier, &mut batch, |batch, copies| {
@@ -85,7 +85,7 @@ fn no_more_is_copied_than_is_needed() {
         snap_length: 3,
         ..WHOLE
     };
-    let (mut copier, ear) = copier(Needs::default(), three);
+    let (mut copier, mut ear) = copier(Needs::default(), three);
     let mut batch = batch(&[b"abcdef"]);
     visited(&mut copier, &mut batch, |_, _| {});
     copier.hand_over(&batch);
@@ -96,7 +96,7 @@ fn no_more_is_copied_than_is_needed() {
 
 #[test]
 fn who_compares_too_slowly_or_no_more_costs_nothing_but_a_count() {
-    let (mut copier, ear) = copier(WHOLE, WHOLE);
+    let (mut copier, mut ear) = copier(WHOLE, WHOLE);
     let mut serve = || {
         let mut batch = batch(&[b"ab", b"cd"]);
         visited(&mut copier, &mut batch, |_, _| {});
@@ -104,12 +104,17 @@ fn who_compares_too_slowly_or_no_more_costs_nothing_but_a_count() {
     };
     (0..BUFFERS + 3).for_each(|_| serve());
     assert_eq!(ear.take_lost(), 6);
-    ear.give_back(ear.take().unwrap());
+    let first = ear.take().unwrap();
+    ear.give_back(first);
     serve();
     assert_eq!(ear.take_lost(), 0);
     ear.close();
-    let waiting = std::iter::from_fn(|| ear.take()).map(|copies| ear.give_back(copies));
-    assert_eq!(waiting.count(), BUFFERS);
+    let mut waiting = 0;
+    while let Some(copies) = ear.take() {
+        ear.give_back(copies);
+        waiting += 1;
+    }
+    assert_eq!(waiting, BUFFERS);
     serve();
     assert!(ear.take().is_none());
     assert_eq!(ear.take_lost(), 0);
@@ -117,7 +122,7 @@ fn who_compares_too_slowly_or_no_more_costs_nothing_but_a_count() {
 
 #[test]
 fn a_batch_that_was_not_evaluated_to_its_end_is_none() {
-    let (mut copier, ear) = copier(WHOLE, WHOLE);
+    let (mut copier, mut ear) = copier(WHOLE, WHOLE);
     let mut first = batch(&[b"ab"]);
     visited(&mut copier, &mut first, |_, _| {});
     let mut second = batch(&[b"cd"]);
@@ -131,7 +136,7 @@ fn a_batch_that_was_not_evaluated_to_its_end_is_none() {
 
 #[test]
 fn a_buffer_that_is_full_takes_no_more() {
-    let (mut copier, ear) = copier(WHOLE, WHOLE);
+    let (mut copier, mut ear) = copier(WHOLE, WHOLE);
     let large = vec![1; PACKET_BYTES_MAX];
     let packets: Vec<&[u8]> = std::iter::repeat_n(&large[..], BATCH_MAX).collect();
     let mut batch = batch(&packets);
@@ -140,4 +145,27 @@ fn a_buffer_that_is_full_takes_no_more() {
     let kept = ear.take().unwrap().packets().len();
     assert_eq!(kept, BUFFER_BYTES_MAX / PACKET_BYTES_MAX);
     assert_eq!(ear.take_lost(), (BATCH_MAX - kept) as u64);
+}
+
+#[test]
+fn all_that_waits_is_bounded() {
+    let (mut copier, mut ear) = copier(WHOLE, WHOLE);
+    let large = vec![1; BUFFER_BYTES_MAX / 16];
+    let packets: Vec<&[u8]> = std::iter::repeat_n(&large[..], 16).collect();
+    let batches = WAITING_BYTES_MAX / BUFFER_BYTES_MAX;
+    let mut serve = || {
+        let mut batch = batch(&packets);
+        visited(&mut copier, &mut batch, |_, _| {});
+        copier.hand_over(&batch);
+    };
+    (0..batches + 2).for_each(|_| serve());
+    assert_eq!(ear.take_lost(), 32);
+    let first = ear.take().unwrap();
+    assert_eq!(first.packets().len(), 16);
+    ear.give_back(first);
+    serve();
+    assert_eq!(ear.take_lost(), 0);
+    let kept = std::iter::from_fn(|| ear.take());
+    let kept: usize = kept.map(|copies| copies.packets().len()).sum();
+    assert_eq!(kept, batches * 16);
 }

@@ -134,7 +134,7 @@ fn a_stage_that_gets_a_part_of_the_flows_needs_headers_to_tell_them() {
 fn what_each_packet_met_at_the_stage_is_copied() {
     let bench = fails_on(Bench::new(2, drops()), &[3]);
     let needs = bench.stage.needs();
-    let (copier, ear) = copier(needs, needs);
+    let (copier, mut ear) = copier(needs, needs);
     let marks = Bench::new(1, drops_and_marks()).on_proc(|_, decisions| {
         decisions.push(marked(0, 4, u32::MAX));
         decisions.push(decided(1, Verdict::Drop));
