@@ -19,6 +19,8 @@ pub struct Traffic {
     pub flows: u32,
     /// How many may be on their way at once; 0 is without bound.
     pub window: u32,
+    /// Bytes of payload of each, from 20 on.
+    pub size: u32,
 }
 
 impl Default for Traffic {
@@ -28,6 +30,7 @@ impl Default for Traffic {
             count: u64::MAX,
             flows: 8,
             window: 2000,
+            size: 20,
         }
     }
 }
@@ -46,10 +49,15 @@ impl Flood {
     /// If none does.
     pub fn begin(net: &Namespace, traffic: Traffic) -> Self {
         let Traffic { rate, count, .. } = traffic;
-        let Traffic { flows, window, .. } = traffic;
+        let Traffic {
+            flows,
+            window,
+            size,
+            ..
+        } = traffic;
         let mut command = net.command(program("numbered-flow"));
         command.args([rate.to_string(), count.to_string()]);
-        command.args([flows.to_string(), window.to_string()]);
+        command.args([flows, window, size].map(|number| number.to_string()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = net.spawn(&mut command);
         let mut flood = Self {

@@ -25,6 +25,7 @@ mod rules;
 mod shadow;
 mod shares;
 mod survives;
+mod swap;
 mod tutorial;
 mod verdicts;
 mod watches;
