@@ -276,6 +276,11 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], version: u32, extension: &str) -> R
     ))
 }
 
+/// What the document shows is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/state.md")]
+struct Document;
+
 #[cfg(test)]
 #[path = "state_tests.rs"]
 mod tests;
