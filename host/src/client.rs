@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use ipqext_protocol::terms::{SetLimits, SetPolicy};
 use ipqext_protocol::{
     Add, Command, Group, LINE_BYTES_MAX, MoveTo, Named, Request, Response, SetGrant, SetGroup,
-    SetLog,
+    SetLog, Upgrade,
 };
 use serde_json::Value;
 
@@ -208,6 +208,13 @@ enum Subcommands {
     },
     /// Show the daemon, its queues, and what they lost.
     Status,
+    /// Have another program take the daemon's place, with its queues, its chain and its
+    /// states: no packet is lost, and if it does not come up the daemon goes on. For root and
+    /// the user that the daemon runs as.
+    Upgrade {
+        /// The program [default: the one that the daemon was started from].
+        binary: Option<PathBuf>,
+    },
     /// End the daemon.
     Shutdown,
 }
@@ -410,6 +417,13 @@ fn request(command: Subcommands) -> Result<Command, ClientError> {
             ConfigAction::Show => Command::Config,
         },
         Subcommands::Status => Command::Status,
+        Subcommands::Upgrade { binary } => Command::Upgrade(Upgrade {
+            // The daemon may have another working directory.
+            binary: binary.map(|file| {
+                let whole = std::path::absolute(&file).unwrap_or(file);
+                whole.display().to_string()
+            }),
+        }),
         Subcommands::Shutdown => Command::Shutdown,
     })
 }

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -65,6 +66,18 @@ pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
     inode: u64,
+    doors: Doors,
+}
+
+/// Whether a control socket takes in new clients. Those that come while it does not wait.
+#[derive(Clone, Debug)]
+pub struct Doors(watch::Sender<bool>);
+
+impl Doors {
+    /// Opens or closes them.
+    pub fn set(&self, open: bool) {
+        self.0.send_replace(open);
+    }
 }
 
 impl ControlSocket {
@@ -82,19 +95,62 @@ impl ControlSocket {
         let _locked = lock_directory(path).map_err(failed)?;
         remove_dead(path).await?;
         let listener = listen_privately(path).map_err(failed)?;
-        let inode = std::fs::symlink_metadata(path).map_err(failed)?.ino();
+        Self::of(listener, path).map_err(failed)
+    }
+
+    fn of(listener: UnixListener, path: &Path) -> io::Result<Self> {
         Ok(Self {
             listener,
             path: path.to_owned(),
-            inode,
+            inode: std::fs::symlink_metadata(path)?.ino(),
+            doors: Doors(watch::Sender::new(true)),
         })
+    }
+
+    /// Goes on with one that another daemon made at that path. To be called in the
+    /// asynchronous runtime.
+    ///
+    /// # Errors
+    /// It is none, or its file is gone.
+    pub fn adopt(listener: OwnedFd, path: &Path) -> Result<Self, ControlError> {
+        let failed = |source| ControlError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let listener = StdListener::from(listener);
+        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = UnixListener::from_std(listener).map_err(failed)?;
+        Self::of(listener, path).map_err(failed)
+    }
+
+    /// A further descriptor of it, for another daemon.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
+    /// Its doors.
+    pub fn doors(&self) -> Doors {
+        self.doors.clone()
+    }
+
+    /// Leaves its file where it is: another daemon goes on with it.
+    pub fn leave(mut self) {
+        // No file has this number.
+        self.inode = 0;
     }
 
     /// Accepts clients for ever.
     pub async fn accept(&self, clients: &mut Clients) {
+        let mut doors = self.doors.0.subscribe();
         loop {
+            let is_open = *doors.borrow_and_update();
             tokio::select! {
-                accepted = self.listener.accept() => match accepted {
+                // The sender is here.
+                _ = doors.changed() => {}
+                accepted = self.listener.accept(), if is_open => match accepted {
                     Ok((stream, _)) => clients.serve(stream),
                     Err(error) => {
                         // Out of descriptors, most likely: give others time to close.

@@ -4,16 +4,18 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use self::heir::Inheritance;
 use self::service::{Kept, Service};
 use crate::config::Running;
 use crate::control::{Clients, ControlError, ControlSocket};
 use crate::event::{CommandError, Event, Events, Reply, Wanted};
+use crate::handover::HandoverError;
 use crate::links::{self, LinkWatcher};
 use crate::packet::{MarkRules, Needs};
 use crate::queues;
@@ -22,10 +24,12 @@ use crate::rules::{self, Installed, Owner, Rule, RulesError};
 use crate::runtime::{CodeCache, Runtime, RuntimeError};
 use crate::socket_path;
 use crate::source::{OpenError, PacketSource, Parting, Predecessor};
-use crate::supervisor::{Configuration, End, EndError, Opener, Setup, Supervisor};
+use crate::supervisor::{Configuration, End, EndError, Opener, Premises, Setup, Supervisor};
 use crate::worker::WorkerError;
 
+mod heir;
 mod service;
+mod successor;
 
 /// How long a worker may take to answer before a command is told so.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,6 +59,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// What becomes of packets that there is no time to decide at the end.
     pub on_exit: Parting,
+    /// Whether it takes the place of the daemon that runs, with the chain of that one.
+    pub upgrade: bool,
     /// What all of that came from, to be read again and to be shown.
     pub running: Running,
 }
@@ -117,6 +123,15 @@ pub enum DaemonError {
     /// The control socket cannot be made.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// No other daemon runs.
+    #[error(
+        "no daemon runs whose place could be taken: nobody listens at {}; start without --upgrade",
+        .0.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    NobodyToUpgrade(Vec<PathBuf>),
+    /// The daemon that runs does not hand over.
+    #[error("the place of the daemon that runs is not taken: {0}")]
+    Handover(#[from] HandoverError),
     /// There is no place for the control socket.
     #[error("no place for the control socket; give one with --socket. Tried: {0}")]
     NoSocketPlace(String),
@@ -178,54 +193,115 @@ pub fn run_on(config: &Config, queues: impl Queues + 'static) -> Result<(), Daem
     let files = config.watch.then(|| FileWatcher::subscribe(&registry));
     let mut supervisor = supervisor(config, registry, events.clone(), again)?;
     supervisor.on_exit(config.on_exit);
+    let ground = Ground {
+        config,
+        service: &service,
+        asynchronous: &asynchronous,
+    };
+    let Inheritance {
+        rules,
+        control,
+        path,
+    } = match config.upgrade {
+        true => heir::take_over(&ground, &*queues, &mut supervisor)?,
+        false => begin(&ground, &*queues, &mut supervisor)?,
+    };
+    tracing::info!(socket = %path.display(), "ready");
+    service
+        .watch(supervisor.vigil())
+        .map_err(system("start the watchdog's thread"))?;
+    service.ready(&queues::text(&config.queues));
+
+    let files = files.map(|files| files.watch(events.clone())).transpose();
+    let _watching = files.map_err(system("start the watcher of the ext-dir"))?;
+    let doors = control.doors();
+    supervisor.hands_over(Premises {
+        listener: control
+            .descriptor()
+            .map_err(system("keep the control socket for another daemon"))?,
+        doors: Box::new(move |open| doors.set(open)),
+        successor: Box::new(successor::start),
+    });
+    // They outlive this process if another one takes its place.
+    let rules = Arc::new(Mutex::new(Some(rules)));
+    let before_drain = {
+        let (service, rules) = (service.clone(), rules.clone());
+        move || {
+            service.stopping();
+            // Before the queue is closed nobody sends packets there any more.
+            drop(taken(&rules));
+        }
+    };
+    let (ended, end) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("ipqext-supervisor".to_owned())
+        .spawn(move || ended.send(supervisor.run(inbox, before_drain)))
+        .map_err(system("start the supervisor's thread"))?;
+    let after = After {
+        service: &service,
+        queues: config.queues.clone(),
+        rules: &rules,
+    };
+    asynchronous.block_on(serve(control, watcher, events, end, after))
+}
+
+/// What a daemon begins on.
+struct Ground<'a> {
+    config: &'a Config,
+    service: &'a Service,
+    asynchronous: &'a tokio::runtime::Runtime,
+}
+
+/// Begins with what is configured.
+fn begin(
+    ground: &Ground<'_>,
+    queues: &impl Queues,
+    supervisor: &mut Supervisor,
+) -> Result<Inheritance, DaemonError> {
+    let Ground {
+        config,
+        service,
+        asynchronous,
+    } = ground;
     for wanted in &config.extensions {
-        set_up(&mut supervisor, wanted)?;
+        set_up(supervisor, wanted)?;
     }
     let path = match &config.socket {
         Some(path) => path.clone(),
         None => socket_path::to_create().map_err(DaemonError::NoSocketPlace)?,
     };
-    let needs = supervisor.needs();
-    let sources = open_all(&*queues, config, needs, &service)?;
+    let sources = open_all(queues, config, supervisor.needs(), service)?;
     announce_queues(config, &sources);
     supervisor
         .employ(sources)
         .map_err(system("start a worker's thread"))?;
-    service
-        .watch(supervisor.vigil())
-        .map_err(system("start the watchdog's thread"))?;
     let ready = install_rules(config)
         .map_err(DaemonError::from)
         .and_then(|rules| Ok((rules, asynchronous.block_on(ControlSocket::bind(&path))?)));
-    let (rules, control) = match ready {
-        Ok(ready) => ready,
+    match ready {
+        Ok((rules, control)) => Ok(Inheritance {
+            rules,
+            control,
+            path,
+        }),
         Err(error) => {
-            if let Err(error) = supervisor.finish() {
+            if let Err(error) = supervisor.end() {
                 tracing::error!(error = %error, "a worker failed");
             }
-            return Err(error);
+            Err(error)
         }
-    };
-    tracing::info!(socket = %path.display(), "ready");
-    service.ready(&queues::text(&config.queues));
+    }
+}
 
-    let files = files.map(|files| files.watch(events.clone())).transpose();
-    let _watching = files.map_err(system("start the watcher of the ext-dir"))?;
-    let (ended, end) = oneshot::channel();
-    let before_drain = {
-        let service = service.clone();
-        move || {
-            service.stopping();
-            // Before the queue is closed nobody sends packets there any more.
-            drop(rules);
-        }
-    };
-    std::thread::Builder::new()
-        .name("ipqext-supervisor".to_owned())
-        .spawn(move || ended.send(supervisor.run(inbox, before_drain)))
-        .map_err(system("start the supervisor's thread"))?;
-    let forget = || service.forget(config.queues.clone());
-    asynchronous.block_on(serve(control, watcher, events, end, forget))
+/// What is to be done when the supervisor has ended.
+struct After<'a> {
+    service: &'a Service,
+    queues: RangeInclusive<u16>,
+    rules: &'a Mutex<Option<Installed>>,
+}
+
+fn taken(rules: &Mutex<Option<Installed>>) -> Option<Installed> {
+    rules.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Opens a queue again whose source failed. As long as the old socket is kept it has the queue.
@@ -281,7 +357,7 @@ async fn serve(
     watcher: LinkWatcher,
     events: Events,
     end: oneshot::Receiver<End>,
-    forget: impl FnOnce(),
+    after: After<'_>,
 ) -> Result<(), DaemonError> {
     let watching = tokio::spawn(watch_links(watcher, events.clone()));
     let mut clients = Clients::new(events);
@@ -290,13 +366,31 @@ async fn serve(
         () = control.accept(&mut clients) => unreachable!("it accepts for ever"),
     };
     watching.abort();
-    // Who hears that the daemon has ended may start the next one at once.
-    drop(control);
     let result = match end {
-        Ok(End { result, asked_by }) => {
+        Ok(End {
+            result,
+            asked_by,
+            upgraded: Some(upgraded),
+        }) => {
+            control.leave();
+            after.service.succeeded_by(upgraded.pid);
+            if let Some(rules) = taken(after.rules) {
+                rules.keep();
+            }
+            if let Some(answer) = asked_by {
+                // Whoever asked may have hung up.
+                let _ = answer.send(Ok(Reply::Upgraded(upgraded)));
+            }
+            result
+        }
+        Ok(End {
+            result, asked_by, ..
+        }) => {
+            // Who hears that the daemon has ended may start the next one at once.
+            drop(control);
             if let Some(answer) = asked_by {
                 // Whoever ends it by a command does not mean to start it again at once.
-                forget();
+                after.service.forget(after.queues);
                 // Whoever asked may have hung up.
                 let _ = answer.send(Ok(Reply::Done));
             }

@@ -1,6 +1,7 @@
 //! All that can happen to the supervisor: one closed enum.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -45,6 +46,31 @@ pub enum Event {
     WorkerDue(u32),
     /// The daemon was told to end, by a signal of this name.
     Signal(&'static str),
+    /// Another daemon is to take this one's place.
+    TakeOver(Heir),
+    /// A daemon that was started to take this one's place ended before it did, or is too
+    /// slow: how.
+    HeirEnded(String),
+}
+
+/// Another daemon, at its connection to the control socket.
+#[derive(Debug)]
+pub struct Heir {
+    /// Its connection, on which the hello was answered.
+    pub stream: UnixStream,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// What came of an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgraded {
+    /// The process that serves now.
+    pub pid: u32,
+    /// The version of its program.
+    pub version: String,
+    /// For how long packets waited.
+    pub pause: Duration,
 }
 
 /// What the supervisor is told of.
@@ -96,8 +122,17 @@ pub enum Command {
     Config,
     /// Reports the daemon and its queues.
     Status,
+    /// Has another daemon take this one's place: this program, or that of the file.
+    Upgrade(Option<PathBuf>),
     /// Ends the daemon.
     Shutdown,
+}
+
+impl Command {
+    /// Whether it is for root and the daemon's own user only: it runs what it is told to.
+    pub fn wants_trust(&self) -> bool {
+        matches!(self, Self::Upgrade(_))
+    }
 }
 
 /// A packet that an operator asks about.
@@ -208,6 +243,8 @@ pub enum Reply {
     Swapped(Box<Swapped>),
     /// To `Shadow` and `Abort`, and to a `Swap` that begins a trial.
     Trial(Box<TrialReport>),
+    /// To `Upgrade`.
+    Upgraded(Upgraded),
     /// To what leaves nothing to tell.
     Done,
 }
@@ -596,6 +633,14 @@ pub enum CommandError {
         /// Why not.
         error: Box<CommandError>,
     },
+    /// No other daemon took this one's place.
+    #[error("{0}\nThis daemon goes on as before.")]
+    NotUpgraded(String),
+    /// Whoever asked may not.
+    #[error(
+        "only root and the user that the daemon runs as may have another program take its place"
+    )]
+    NotTrusted,
     /// The daemon is ending.
     #[error("the daemon is shutting down")]
     ShuttingDown,

@@ -18,6 +18,7 @@
 //! | [`telemetry`] | counters and the log |
 //! | [`rules`] | firewall rules that send packets to a queue |
 //! | [`doctor`] | what is wrong with this machine's queues |
+//! | [`handover`] | what a daemon and the one that takes its place say |
 //! | [`systemd`] | what a service manager is told, and keeps |
 //! | [`config`] | the configuration file |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
@@ -35,6 +36,7 @@ pub mod control;
 pub mod daemon;
 pub mod doctor;
 pub mod event;
+pub mod handover;
 pub mod links;
 mod number;
 pub mod packet;

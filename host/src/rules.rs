@@ -15,7 +15,7 @@ mod matching;
 mod nft;
 mod owner;
 
-pub use iptables::{Installed, install, is_there, remove, remove_stale, show};
+pub use iptables::{Installed, install, is_there, remove, remove_of, remove_stale, show};
 pub use matching::{Backend, Match, Rule};
 pub use nft::{apply as apply_nft, list as list_nft, text as nft_text};
 pub use owner::Owner;

@@ -16,7 +16,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chain::{Lifecycle, Place};
 use crate::event::{
-    Answer, Command, CommandError, Demanded, Event, Events, Notice, Reply, StatusReport, Wanted,
+    Answer, Command, CommandError, Demanded, Event, Events, Notice, Reply, StatusReport, Upgraded,
+    Wanted,
 };
 use crate::packet::{Edits, Link, Links, MarkRules, Needs};
 use crate::registry::{Registry, canonical};
@@ -30,18 +31,22 @@ mod effective;
 mod explain;
 mod extension;
 mod faults;
+mod inherit;
 mod member;
 mod preflight;
 mod probation;
 mod reload;
 mod swap;
 mod trial;
+mod upgrade;
 mod version;
 
 use crew::{Crew, Retired};
 use extension::{Extension, Life};
 pub use member::ResumeError;
 use member::{Setting, in_full};
+use upgrade::Started;
+pub use upgrade::{Premises, Successor};
 
 /// Opens a queue by its number, set up for what is needed of it.
 pub type Opener = dyn Fn(u16, Needs) -> Result<Box<dyn PacketSource>, OpenError> + Send;
@@ -92,6 +97,8 @@ pub struct End {
     pub result: Result<(), EndError>,
     /// Who asked for it over the control socket, and waits to hear that it is done.
     pub asked_by: Option<Answer>,
+    /// The daemon that serves now, if another one took this one's place.
+    pub upgraded: Option<Upgraded>,
 }
 
 /// What ended the daemon.
@@ -125,6 +132,10 @@ pub struct Supervisor {
     /// Stages of versions whose place was taken, each with its worker: they are to be
     /// finished.
     leaving: Retired,
+    /// What else is handed over to another daemon; none where it cannot be.
+    premises: Option<Premises>,
+    /// A daemon that was started to take this one's place.
+    heir: Option<Started>,
     began: Instant,
 }
 
@@ -158,6 +169,8 @@ impl Supervisor {
             next_id: 0,
             next_edition: 0,
             leaving: Vec::new(),
+            premises: None,
+            heir: None,
             began: Instant::now(),
         }
     }
@@ -201,6 +214,7 @@ impl Supervisor {
     pub fn run(mut self, mut events: UnboundedReceiver<Event>, before_drain: impl FnOnce()) -> End {
         let mut asked_by = None;
         let mut failed = None;
+        let mut upgraded = None;
         while let Some(event) = events.blocking_recv() {
             match event {
                 Event::Command(command, reply) if *command == Command::Shutdown => {
@@ -208,13 +222,27 @@ impl Supervisor {
                     asked_by = Some(reply);
                     break;
                 }
+                Event::TakeOver(heir) => {
+                    upgraded = self.hand_over(heir);
+                    if upgraded.is_some() {
+                        break;
+                    }
+                }
+                Event::HeirEnded(how) => self.heir_ended(how),
                 Event::Command(command, reply) => {
                     for worker in std::mem::take(&mut self.overdue) {
                         // This very inbox takes it.
                         let _ = self.events.send(Event::WorkerDue(worker));
                     }
-                    // Whoever asked may have hung up.
-                    let _ = reply.send(self.obey(*command));
+                    match *command {
+                        Command::Upgrade(program) => {
+                            self.begin_upgrade(program.as_deref(), reply);
+                        }
+                        command => {
+                            // Whoever asked may have hung up.
+                            let _ = reply.send(self.obey(command));
+                        }
+                    }
                 }
                 Event::WorkerEnded(worker) => {
                     if self.bury(worker).is_break() {
@@ -235,6 +263,16 @@ impl Supervisor {
             }
             self.finish_leaving();
         }
+        if upgraded.is_some() {
+            let asked_by = self.heir.take().map(|heir| heir.asked_by);
+            self.leave();
+            refuse_rest(events);
+            return End {
+                result: Ok(()),
+                asked_by,
+                upgraded,
+            };
+        }
         before_drain();
         let finished = self.finish();
         refuse_rest(events);
@@ -242,7 +280,11 @@ impl Supervisor {
             Some(error) => Err(EndError::Resume(error)),
             None => finished.map_err(EndError::Worker),
         };
-        End { result, asked_by }
+        End {
+            result,
+            asked_by,
+            upgraded,
+        }
     }
 
     /// Acts on what it is told of.
@@ -336,7 +378,8 @@ impl Supervisor {
             Command::Extension { name, action } => self.act(&canonical(&name), action),
             Command::Reload => self.reload(),
             Command::Config => Ok(self.config()),
-            Command::Shutdown => Err(CommandError::ShuttingDown),
+            // They end the daemon, and so are not for who goes on.
+            Command::Upgrade(_) | Command::Shutdown => Err(CommandError::ShuttingDown),
         }
     }
 
@@ -416,6 +459,14 @@ impl Supervisor {
     /// # Errors
     /// A worker failed.
     pub fn finish(mut self) -> Result<(), WorkerError> {
+        self.end()
+    }
+
+    /// The same: nothing is left to be done with it.
+    ///
+    /// # Errors
+    /// As of [`finish`](Self::finish).
+    pub fn end(&mut self) -> Result<(), WorkerError> {
         self.end_shadows();
         let (returned, result) = self.crew.dismiss();
         self.take_home(returned);

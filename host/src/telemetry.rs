@@ -69,6 +69,28 @@ pub struct StageCounters {
     pub quarantined: AtomicBool,
 }
 
+impl StageCounters {
+    /// All that only rise, with their names.
+    pub fn all(&self) -> [(&'static str, &Counter); 14] {
+        [
+            ("seen", &self.seen),
+            ("passed", &self.passed),
+            ("accepted", &self.accepted),
+            ("dropped", &self.dropped),
+            ("repeated", &self.repeated),
+            ("stopped", &self.stopped),
+            ("queued", &self.queued),
+            ("edited", &self.edited),
+            ("failed", &self.failed),
+            ("skipped", &self.skipped),
+            ("overloaded", &self.overloaded),
+            ("heavy", &self.heavy),
+            ("faults", &self.faults),
+            ("cpu-ns", &self.cpu_ns),
+        ]
+    }
+}
+
 /// What one worker did.
 #[derive(Debug, Default)]
 pub struct WorkerCounters {
@@ -97,6 +119,22 @@ pub struct WorkerCounters {
     pub pulse: Counter,
     /// Its thread died and left nothing to go on with.
     pub is_lost: AtomicBool,
+}
+
+impl WorkerCounters {
+    /// All that only rise, with their names.
+    pub fn all(&self) -> [(&'static str, &Counter); 8] {
+        [
+            ("received", &self.received),
+            ("accepted", &self.accepted),
+            ("dropped", &self.dropped),
+            ("repeated", &self.repeated),
+            ("stopped", &self.stopped),
+            ("queued", &self.queued),
+            ("batches", &self.batches),
+            ("overload-steps", &self.overload_steps),
+        ]
+    }
 }
 
 /// Lets a few events through in each period and counts the others.

@@ -112,8 +112,9 @@ pub enum Order {
     Trace(Tap, Sender<()>),
     /// Settle what waits, and end.
     Drain,
-    /// End between two batches: somebody else is to go on with the source.
-    Halt,
+    /// End between two batches, if whoever orders it still waits for that: somebody else is
+    /// to go on with the source.
+    Halt(Arc<Accord>),
 }
 
 /// Why a worker ended without being told to.

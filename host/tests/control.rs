@@ -899,6 +899,7 @@ impl Place {
 
     fn config(&self, start: Vec<Wanted>) -> Config {
         Config {
+            upgrade: false,
             on_exit: Parting::Accept,
             ext_dir: self.dir.path().join("ext"),
             watch: true,

@@ -75,16 +75,18 @@ pub enum Command {
     Config,
     /// The daemon and its queues: [`Status`].
     Status,
+    /// Has another program take the daemon's place, with all that it has: [`Upgraded`].
+    Upgrade(Upgrade),
     /// Ends the daemon: `null`, once every queue is closed.
     Shutdown,
 }
 
 impl Command {
     /// The names of all methods.
-    pub const METHODS: [&str; 27] = [
+    pub const METHODS: [&str; 28] = [
         "list", "add", "delete", "group", "start", "stop", "reset", "info", "help", "move",
         "grant", "policy", "limit", "swap", "set", "rollback", "shadow", "promote", "abort", "log",
-        "trace", "explain", "faults", "reload", "config", "status", "shutdown",
+        "trace", "explain", "faults", "reload", "config", "status", "upgrade", "shutdown",
     ];
 }
 
@@ -172,6 +174,26 @@ pub enum Group {
     Mask(u64),
     /// `all`.
     Name(String),
+}
+
+/// Parameters of `upgrade`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upgrade {
+    /// The program, by its absolute path; the daemon's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<String>,
+}
+
+/// The result of `upgrade`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// The process that serves now.
+    pub pid: u32,
+    /// The version of its program.
+    pub version: String,
+    /// For how long packets waited, in microseconds.
+    pub pause_us: u64,
 }
 
 /// A request.
@@ -561,6 +583,7 @@ mod tests {
             Command::Reload,
             Command::Config,
             Command::Status,
+            Command::Upgrade(Upgrade::default()),
             Command::Shutdown,
         ];
         let methods = all.map(|command| {

@@ -132,6 +132,12 @@ pub(super) struct Run {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     queue_max_len: Option<u32>,
 
+    /// Take the place of the daemon that runs, at the same control socket: its queues, its
+    /// chain and its states, which count more than what is said of extensions here. No packet
+    /// is lost; if this one does not come up, that one goes on. ipqext upgrade does it all.
+    #[arg(long)]
+    upgrade: bool,
+
     /// At the end, what becomes of packets that wait and that there is no time to decide
     /// [default: accept].
     #[arg(long, value_name = "WHAT", value_enum)]
@@ -211,6 +217,7 @@ pub(super) fn run(mut run: Run) -> Result<(), CliError> {
     let start = std::mem::take(&mut run.start).into_iter().map(expanded);
     let start = start.collect::<Result<Vec<_>, _>>()?;
     let path = run.config.clone();
+    let upgrade = run.upgrade;
     let file = path.as_deref().map(config::Config::read).transpose()?;
     let file = file.unwrap_or_default();
     let running = Running::new(path.as_deref(), run.said(), file.settings);
@@ -247,6 +254,7 @@ pub(super) fn run(mut run: Run) -> Result<(), CliError> {
             flows: holds.bypass_bits,
         },
         rules,
+        upgrade,
         on_exit: holds.on_exit,
         running,
     };

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipqext_protocol::swap::Swap;
-use ipqext_protocol::{Command, Extension, Group, Queue, Reloaded, Status, Text};
+use ipqext_protocol::{Command, Extension, Group, Queue, Reloaded, Status, Text, Upgraded};
 use serde_json::Value;
 use tabwriter::TabWriter;
 
@@ -42,8 +42,19 @@ pub(super) fn result(command: &Command, result: Value) -> serde_json::Result<Str
         Command::Config => serde_json::from_value(result),
         Command::Status => Ok(status(&serde_json::from_value(result)?)),
         Command::Delete(named) => Ok(format!("{} deleted\n", named.name)),
+        Command::Upgrade(_) => Ok(upgraded(&serde_json::from_value(result)?)),
         Command::Shutdown => Ok("the daemon has ended\n".to_owned()),
     }
+}
+
+fn upgraded(upgraded: &Upgraded) -> String {
+    let Upgraded {
+        pid,
+        version,
+        pause_us,
+    } = upgraded;
+    let pause = *pause_us as f64 / 1000.0;
+    format!("process {pid} serves now, version {version}; packets waited {pause:.1} ms\n")
 }
 
 fn list(extensions: &[Extension]) -> String {

@@ -14,7 +14,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::request::{self, Incoming};
 use super::response;
 use super::traced::traced;
-use crate::event::{Command, CommandError, Event, Events, Reply};
+use crate::event::{Command, CommandError, Event, Events, Heir, Reply};
+use crate::handover::{HELLO, VERSION as HANDOVER_VERSION};
 use crate::trace::Listener;
 
 /// How long a client may take to read an answer before it is cut off.
@@ -71,6 +72,9 @@ async fn converse(
     idle_since: &IdleSince,
     mut closing: watch::Receiver<bool>,
 ) -> io::Result<()> {
+    // Whoever passes the connection on does not pass that on.
+    let peer = stream.peer_cred()?;
+    let is_trusted = [0, nix::unistd::geteuid().as_raw()].contains(&peer.uid());
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
@@ -97,9 +101,24 @@ async fn converse(
             Line::TooLong => return send(&mut writer, &response::line_too_long()).await,
             Line::Whole => {}
         }
+        if let Some(version) = line.strip_prefix(HELLO.as_bytes()) {
+            let Err(why) = greeted(version, is_trusted) else {
+                let stream = reader.into_inner().reunite(writer);
+                let mut stream = stream.map_err(io::Error::other)?;
+                write(&mut stream, format!("{}\n", HELLO.trim_end()).as_bytes()).await?;
+                let heir = Heir {
+                    stream: stream.into_std()?,
+                    pid: peer.pid().map_or(0, i32::unsigned_abs),
+                };
+                // With the daemon ending it finds that nobody is there.
+                let _ = events.send(Event::TakeOver(heir));
+                return Ok(());
+            };
+            return write(&mut writer, format!("refused: {why}\n").as_bytes()).await;
+        }
         if !line.iter().all(u8::is_ascii_whitespace) {
             idle_since.set(None);
-            let answer = answer(&line, events).await;
+            let answer = answer(&line, events, is_trusted).await;
             if let Some(response) = answer.response {
                 send(&mut writer, &response).await?;
             }
@@ -183,8 +202,30 @@ struct Answer {
     listener: Option<Listener>,
 }
 
-async fn answer(line: &[u8], events: &Events) -> Answer {
+/// Whether another daemon may take this one's place.
+fn greeted(version: &[u8], is_trusted: bool) -> Result<(), String> {
+    let version = String::from_utf8_lossy(version);
+    if version.trim() != HANDOVER_VERSION.to_string() {
+        return Err(format!(
+            "this daemon, {}, speaks version {HANDOVER_VERSION} of the hand-over",
+            env!("CARGO_PKG_VERSION")
+        ));
+    }
+    match is_trusted {
+        true => Ok(()),
+        false => Err(CommandError::NotTrusted.to_string()),
+    }
+}
+
+async fn answer(line: &[u8], events: &Events, is_trusted: bool) -> Answer {
     match request::parse(line) {
+        Ok(Incoming { id, command }) if !is_trusted && command.wants_trust() => {
+            let refused = Err(CommandError::NotTrusted);
+            Answer {
+                response: id.map(|id| response::to(id, refused)),
+                listener: None,
+            }
+        }
         Ok(Incoming { id, command }) => {
             let (result, listener) = match ask(command, events).await {
                 Ok(Reply::Listening(listener)) => (Ok(Reply::Done), Some(listener)),

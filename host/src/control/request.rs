@@ -167,6 +167,9 @@ fn resolve(command: protocol::Command) -> Result<Command, BadValue> {
         Wire::Config => return Ok(Command::Config),
         Wire::Status => return Ok(Command::Status),
         Wire::Shutdown => return Ok(Command::Shutdown),
+        Wire::Upgrade(upgrade) => {
+            return Ok(Command::Upgrade(upgrade.binary.map(absolute).transpose()?));
+        }
         Wire::Add(protocol::Add {
             name,
             params,

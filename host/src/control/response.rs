@@ -80,6 +80,8 @@ fn classify(error: &CommandError) -> (i32, &'static str) {
         CommandError::Fault { .. } => (-32008, "fault"),
         CommandError::WorkerSilent(_) => (-32009, "worker-silent"),
         CommandError::ShuttingDown => (-32010, "shutting-down"),
+        CommandError::NotUpgraded(_) => (-32040, "not-upgraded"),
+        CommandError::NotTrusted => (-32041, "not-trusted"),
         CommandError::Invalid { source, .. } => (-32011, invalid(source)),
         CommandError::WorkersApart => (-32021, "workers-apart"),
         CommandError::QueueRefused { .. } => (-32012, "queue-refused"),
@@ -141,6 +143,11 @@ fn value(reply: Reply) -> serde_json::Result<Value> {
         Reply::Swapped(done) => serde_json::to_value(swapped(*done)),
         Reply::Config(text) => Ok(Value::String(text)),
         Reply::Status(report) => serde_json::to_value(status(report)),
+        Reply::Upgraded(done) => serde_json::to_value(protocol::Upgraded {
+            pid: done.pid,
+            version: done.version,
+            pause_us: done.pause.as_micros() as u64,
+        }),
         Reply::Done | Reply::Listening(_) => Ok(Value::Null),
     }
 }

@@ -220,6 +220,14 @@ pub fn remove_stale(ours: &RangeInclusive<u16>) -> Result<usize, RulesError> {
     remove_where(|comment| is_stale(comment, ours, |queue| is_bound(queue) == Some(true)))
 }
 
+/// Removes the rules that a process installed for itself, and says how many there were.
+///
+/// # Errors
+/// The tool is missing or refuses.
+pub fn remove_of(owner: Owner) -> Result<usize, RulesError> {
+    remove_where(|comment| comment.owner == Some(owner))
+}
+
 fn is_stale(comment: &Comment, ours: &RangeInclusive<u16>, is_bound: impl Fn(u16) -> bool) -> bool {
     if comment.owner.is_none_or(Owner::lives) {
         return false;

@@ -28,6 +28,14 @@ impl Owner {
         }
     }
 
+    /// Another process that runs.
+    pub fn of(pid: u32) -> Self {
+        Self {
+            pid,
+            started: started(pid).unwrap_or_default(),
+        }
+    }
+
     /// A process that never was.
     #[cfg(test)]
     pub(super) fn of_nobody() -> Self {

@@ -84,6 +84,9 @@ pub struct Compiled {
     pub description: Description,
     /// The hash of the file.
     pub hash: Hash,
+    /// The file's bytes: the file may be another by the time that another process is to run
+    /// the same.
+    pub wasm: Arc<[u8]>,
     pub(super) runtime: Runtime,
     pre: StatelessPre<HostState>,
 }
@@ -112,6 +115,7 @@ impl Runtime {
         Ok(Compiled {
             description,
             hash,
+            wasm: wasm.into(),
             runtime: self.clone(),
             pre,
         })

@@ -1,6 +1,7 @@
 //! All workers together: what is ordered of each, and what they answer.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::time::{Duration, Instant};
@@ -9,13 +10,15 @@ use ipqext_filter::PacketFilter;
 
 use super::Opener;
 use super::member::{Member, ResumeError, Setting};
-use crate::chain::{Lifecycle, LifecycleError, Refusal, Stage, StageId};
+use crate::chain::{Lifecycle, LifecycleError, Refusal, SavedOrNot, Stage, StageId};
 use crate::event::{CommandError, Demanded, QueueReport};
 use crate::packet::Links;
 use crate::source::{PacketSource, Parting};
 use crate::telemetry::WorkerCounters;
 use crate::trace::Listener;
-use crate::worker::{Adopted, Generation, NotAdopted, Order, Seen, Trial, Tried, WorkerError};
+use crate::worker::{
+    Accord, Adopted, Generation, NotAdopted, Order, Seen, Trial, Tried, WorkerError,
+};
 
 /// How often it is looked whether a worker that owes an answer is still there.
 const LOOK: Duration = Duration::from_millis(20);
@@ -52,6 +55,80 @@ impl Crew {
             members: Vec::new(),
             late: Vec::new(),
         }
+    }
+
+    /// Has all workers halt between two batches, and waits until they did. Those that did
+    /// are to [go on](Self::go_on).
+    ///
+    /// # Errors
+    /// One does not in time, or is down.
+    pub(super) fn halt(&mut self, patience: Duration) -> Result<(), CommandError> {
+        let accords: Vec<Arc<Accord>> = self.members.iter().map(|_| Arc::default()).collect();
+        let mut result = Ok(());
+        for (member, accord) in self.members.iter_mut().zip(&accords) {
+            result = result.and(member.order(Order::Halt(accord.clone())));
+        }
+        let until = Instant::now() + patience;
+        for (member, accord) in self.members.iter_mut().zip(&accords) {
+            while accord.decided().is_none() && member.is_served() && Instant::now() < until {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            // What it decided before stays.
+            accord.refuse();
+            if accord.decided() != Some(true) || !member.halted() {
+                result = result.and(Err(CommandError::WorkerSilent(member.number)));
+            }
+        }
+        result
+    }
+
+    /// Has those workers work again that halted. `may_be_read` says that another process may
+    /// have received packets meanwhile.
+    pub(super) fn go_on(&mut self, open: &Opener, may_be_read: bool) -> Vec<(u32, ResumeError)> {
+        let mut failed = Vec::new();
+        for member in &mut self.members {
+            if let Err(error) = member.go_on(&self.setting, open, may_be_read) {
+                failed.push((member.number, error));
+            }
+        }
+        failed
+    }
+
+    /// Has all extensions of workers that halted save their states, by worker.
+    pub(super) fn save(&mut self) -> Vec<Vec<(StageId, SavedOrNot)>> {
+        std::thread::scope(|scope| {
+            let members = self.members.iter_mut();
+            let saving = members.map(|member| scope.spawn(|| member.save()));
+            let saving: Vec<_> = saving.collect();
+            let saved = saving.into_iter().map(|saving| saving.join());
+            // A panic is caught where it happens.
+            saved.map(Result::unwrap_or_default).collect()
+        })
+    }
+
+    /// A further descriptor of each queue's socket, in worker order.
+    ///
+    /// # Errors
+    /// One has none.
+    pub(super) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+        self.members.iter().map(Member::descriptor).collect()
+    }
+
+    /// By worker: its queue.
+    pub(super) fn queues(&self) -> Vec<u16> {
+        self.members.iter().map(Member::queue).collect()
+    }
+
+    /// Leaves the queues to another process, and gives back all stages of workers that
+    /// halted.
+    pub(super) fn abandon(&mut self) -> Retired {
+        let members = self.members.drain(..);
+        let stages = members.flat_map(|member| {
+            let worker = member.number;
+            let stages = member.abandon().into_iter();
+            stages.map(move |stage| (worker, stage))
+        });
+        stages.collect()
     }
 
     /// By worker: what it counts.

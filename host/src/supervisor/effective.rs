@@ -9,8 +9,13 @@ use crate::packet::Grant;
 impl Supervisor {
     /// The text of a configuration file that has the present state.
     pub(super) fn config(&self) -> Reply {
+        Reply::Config(self.config_text())
+    }
+
+    /// The same, as it is.
+    pub(super) fn config_text(&self) -> String {
         let wanted: Vec<Wanted> = self.extensions.iter().map(wanted).collect();
-        Reply::Config((self.configuration.write)(&wanted))
+        (self.configuration.write)(&wanted)
     }
 }
 

@@ -20,6 +20,8 @@ use crate::source::{Losses, Meter, OpenError, PacketSource, Parting, SourceError
 use crate::telemetry::WorkerCounters;
 use crate::worker::{Desk, Ended, Order, Worker, WorkerError};
 
+mod halting;
+
 /// The time from one try to the next, of a worker that fails again and again.
 const DELAY_MIN: Duration = Duration::from_millis(100);
 const DELAY_MAX: Duration = Duration::from_secs(5);

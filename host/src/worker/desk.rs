@@ -184,9 +184,15 @@ impl Desk {
                     self.ending = Some(Ending::Drained);
                     return;
                 }
-                Ok(Order::Halt) => {
-                    self.ending = Some(Ending::Halted);
-                    return;
+                Ok(Order::Halt(accord)) => {
+                    // Where nobody serves the queue, there is nobody to halt.
+                    if source.is_some() {
+                        accord.agree();
+                    }
+                    if accord.decided() == Some(true) {
+                        self.ending = Some(Ending::Halted);
+                        return;
+                    }
                 }
                 Err(TryRecvError::Empty) => return,
             }

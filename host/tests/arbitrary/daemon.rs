@@ -26,6 +26,7 @@ impl Daemon {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("smallest.wasm"), smallest()).unwrap();
         let config = Config {
+            upgrade: false,
             on_exit: Default::default(),
             ext_dir: dir.path().to_owned(),
             watch: true,
