@@ -27,6 +27,7 @@ mod shares;
 mod survives;
 mod swap;
 mod tutorial;
+mod upgrade;
 mod verdicts;
 mod watches;
 mod workers;
