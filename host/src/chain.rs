@@ -37,7 +37,7 @@ pub use budget::{Budget, TICK, cpu_time};
 pub use copies::{Became, Copied, Copier, Copies, Ear, copier};
 pub use fault::{Fault, FaultKind, Frame, Lifecycle, LifecycleError};
 pub use fuse::Fuse;
-pub use hand_over::{Refusal, SavedOrNot};
+pub use hand_over::{Handed, NotTaken, Refusal, SavedOrNot};
 pub use journal::{Journal, Note, Saying};
 pub use limits::{Limits, LimitsChange, Share};
 pub use policy::{Policy, PolicyChange, Quarantine, QuarantineChange, Rollback};
@@ -114,9 +114,10 @@ pub trait Filter: Send {
         _saved: Option<Arc<Saved>>,
         starts: bool,
         _allowed: Duration,
-    ) -> Result<(), LifecycleError> {
+    ) -> Result<(), NotTaken> {
         if starts {
-            self.lifecycle(Lifecycle::Start)?;
+            let started = self.lifecycle(Lifecycle::Start);
+            started.map_err(NotTaken::in_call("start"))?;
         }
         Ok(())
     }

@@ -647,6 +647,14 @@ pub enum CommandError {
 }
 
 impl CommandError {
+    /// Whether the same may well be done a little later.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::NotSwapped(error) => error.is_passing(),
+            error => matches!(error, Self::WorkersApart | Self::WorkerSilent(_)),
+        }
+    }
+
     /// The failure of a lifecycle call.
     pub(crate) fn lifecycle(name: &str, call: &'static str, error: LifecycleError) -> Self {
         let name = name.to_owned();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::chain::{Lifecycle, Place};
+use crate::chain::{Handed, Lifecycle, Place};
 use crate::event::{
     Answer, Command, CommandError, Demanded, Event, Events, Notice, Reply, StatusReport, Upgraded,
     Wanted,
@@ -45,6 +45,7 @@ use crew::{Crew, Retired};
 use extension::{Extension, Life};
 pub use member::ResumeError;
 use member::{Setting, in_full};
+use probation::Judged;
 use upgrade::Started;
 pub use upgrade::{Premises, Successor};
 
@@ -292,9 +293,13 @@ impl Supervisor {
         match notice {
             Notice::Links(devices) => self.adopt_links(devices),
             Notice::Fault(report) => {
-                let stage = report.stage;
+                let judged = Judged {
+                    stage: report.stage,
+                    edition: report.edition,
+                    at: report.at,
+                };
                 self.note_fault(*report);
-                self.judge(stage);
+                self.judge(&judged);
             }
             Notice::TrialFailed(id) => self.trial_failed(id),
             Notice::FileChanged(file) => self.file_changed(&file),
@@ -397,23 +402,22 @@ impl Supervisor {
         }
         let extensions = &mut self.extensions;
         let generation = self.generation;
-        let published = self
-            .crew
-            .publish(|worker| Generation::new(generation, places(extensions, worker)));
+        let published = self.crew.publish(None, |worker| {
+            Generation::new(generation, places(extensions, worker))
+        });
         self.take_home(published.retired);
         published.result
     }
 
-    /// Makes a new generation to which all workers change together, or none does; gives for
-    /// how long packets waited for it. `changed` are the extensions that it was made for.
+    /// Makes a new generation to which all workers change together, or none does. `changed` are the extensions that it was made for.
     ///
     /// # Errors
     /// A worker does not change to it. The generation before holds for all.
-    fn publish_together(&mut self, changed: &[usize]) -> Result<Duration, CommandError> {
+    fn publish_together(&mut self, changed: &[usize]) -> Result<Together, CommandError> {
         let number = self.generation + 1;
         let accord = Arc::new(Accord::of(self.crew.len()));
         let extensions = &mut self.extensions;
-        let published = self.crew.publish(|worker| {
+        let published = self.crew.publish(Some(&accord), |worker| {
             Generation::new(number, places(extensions, worker)).together(accord.clone())
         });
         // Who is not ready by now will not be.
@@ -429,7 +433,10 @@ impl Supervisor {
         for place in changed {
             self.extensions[*place].generation = number;
         }
-        Ok(published.pause)
+        Ok(Together {
+            pause: published.pause,
+            handed: published.handed,
+        })
     }
 
     /// Keeps the stages that workers gave back.
@@ -539,6 +546,14 @@ impl Supervisor {
                 .map(named),
         }
     }
+}
+
+/// How all workers changed to a generation together.
+struct Together {
+    /// For how long packets of one worker waited for it, at most.
+    pause: Duration,
+    /// How much of the states was handed over.
+    handed: Handed,
 }
 
 /// The chain of one worker, with the stages that it does not have yet.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use crate::chain::{Lifecycle, LifecycleError, Place, Refusal, Stage, StageId};
+use crate::chain::{Handed, Lifecycle, LifecycleError, Place, Refusal, Stage, StageId};
 use crate::packet::{Batch, Links, Settlement};
 use crate::source::{Losses, PacketSource, Parting, Received, SourceError};
 use crate::trace::Tap;
@@ -79,6 +79,8 @@ pub struct Adopted {
     pub refused: Option<NotAdopted>,
     /// For how long packets waited for it.
     pub pause: Duration,
+    /// How much of the states was handed over.
+    pub handed: Handed,
 }
 
 /// Why a worker goes on with the generation before.

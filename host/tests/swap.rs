@@ -9,10 +9,10 @@ use ipqext_host::chain::{LimitsChange, PolicyChange, Rollback};
 use ipqext_host::config::{Running, Settings};
 use ipqext_host::daemon;
 use ipqext_host::event::{
-    Action, Carried, Command, CommandError, Event, ExtensionReport, Notice, Reply, State, Swap,
-    Swapped,
+    Action, Carried, Command, CommandError, Event, ExtensionReport, GrantChange, Notice, Reply,
+    State, Swap, Swapped,
 };
-use ipqext_host::packet::Settlement;
+use ipqext_host::packet::{Settlement, Verdicts};
 use ipqext_host::registry::Registry;
 use ipqext_host::runtime::Runtime;
 use ipqext_host::source::PacketSource;
@@ -201,6 +201,89 @@ fn who_takes_the_place_of_a_quarantined_one_is_not_quarantined() {
     let before = bench.list("panics-on").counts.seen;
     bench.push(0, 5);
     assert_eq!(bench.list("panics-on").counts.seen, before + 5);
+    bench.end();
+}
+
+#[test]
+fn who_was_swapped_is_started_once_when_it_is_started_again() {
+    let mut bench = Bench::start();
+    bench.add("keeps", "");
+    bench.push(0, 2);
+    bench.set("keeps", "pad=1", false).unwrap();
+    bench.act("keeps", Action::Stop).unwrap();
+    bench.act("keeps", Action::Start).unwrap();
+    bench.push(0, 1);
+    assert!(bench.info("keeps")[0].starts_with("count=3 "));
+
+    // This one refuses to start with what it took up, whenever that is.
+    bench.add("refuses_restore", "at=start");
+    bench.push(0, 1);
+    let refused = bench.set("refuses_restore", "at=start", false).unwrap_err();
+    assert!(refused.to_string().contains("start refused"), "{refused}");
+    bench.act("refuses-restore", Action::Stop).unwrap();
+    bench.act("refuses-restore", Action::Start).unwrap();
+    bench.push(0, 1);
+    assert_eq!(bench.list("refuses-restore").counts.seen, 2);
+    assert_eq!(bench.list("keeps").counts.seen, 5);
+    bench.end();
+}
+
+#[test]
+fn what_a_replaced_version_does_at_its_end_is_not_the_new_ones_fault() {
+    let mut bench = Bench::start();
+    bench.add("panics_in", "in=stop");
+    let change = PolicyChange {
+        rollback: Some(Some(Rollback {
+            faults: 0,
+            window: Duration::from_secs(60),
+        })),
+        ..PolicyChange::default()
+    };
+    bench.act("panics-in", Action::Policy(change)).unwrap();
+    bench.set("panics-in", "in=none", false).unwrap();
+    bench.changed(Path::new("other.wasm"));
+    bench.hear();
+    bench.push(0, 3);
+    bench.hear();
+    let after = bench.list("panics-in");
+    assert_eq!(after.params, "in=none");
+    assert_eq!(after.counts.faults, 0);
+    bench.end();
+}
+
+#[test]
+fn what_the_operator_grants_outlives_versions_that_need_less() {
+    let mut bench = Bench::start();
+    bench.add("icmp-drop", "");
+    let none = GrantChange {
+        verdicts: Some(Verdicts::empty()),
+        mark_mask: None,
+    };
+    bench.act("icmp-drop", Action::Grant(none)).unwrap();
+    bench.set("icmp-drop", "every=1000", false).unwrap();
+    bench.roll_back("icmp-drop").unwrap();
+    let grant = bench.list("icmp-drop").terms.grant;
+    assert_eq!(grant.verdicts, Verdicts::empty());
+    bench.end();
+}
+
+#[test]
+fn what_was_taken_back_is_not_brought_back_by_its_file() {
+    let mut bench = Bench::start();
+    bench.add("keeps", "");
+    let file = bench.list("keeps").file;
+    let good = bench.list("keeps").hash;
+    let other = bench.build("keeps", 3);
+    fs::rename(other, &file).unwrap();
+    bench.changed(&file);
+    assert_ne!(bench.list("keeps").hash, good);
+    bench.roll_back("keeps").unwrap();
+    bench.changed(&file);
+    assert_eq!(bench.list("keeps").hash, good, "it is the same file");
+    let another = bench.build("keeps", 4);
+    fs::rename(another, &file).unwrap();
+    bench.changed(&file);
+    assert_ne!(bench.list("keeps").hash, good, "it is another one");
     bench.end();
 }
 

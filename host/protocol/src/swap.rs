@@ -79,8 +79,9 @@ pub struct Swapped {
     pub extension: Extension,
     /// The version before.
     pub from: Version,
-    /// What became of the state: `carried` over, `anew` as was asked for, or `none`: there
-    /// is none that can be carried over.
+    /// What became of the state: `carried` over; `older`: what was saved before is, since the
+    /// version that ran had failed; `lost`: that had saved none; `anew` as was asked for; or
+    /// `none`: there is none that can be carried over.
     pub state: String,
     /// On how many packets the new version was tried.
     pub tried: u64,

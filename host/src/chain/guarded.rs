@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::fault::{Fault, FaultKind, Lifecycle, LifecycleError};
 use super::limits::Limits;
-use super::{Filter, Recovered, Saved, View};
+use super::{Filter, NotTaken, Recovered, Saved, View};
 use crate::packet::Outcome;
 
 /// A filter whose panics are faults. They are bugs of the host: a sandboxed extension's own
@@ -69,7 +69,7 @@ impl Filter for Guarded {
         saved: Option<Arc<Saved>>,
         starts: bool,
         allowed: Duration,
-    ) -> Result<(), LifecycleError> {
+    ) -> Result<(), NotTaken> {
         self.call(|filter| filter.take_over(saved, starts, allowed))
     }
 

@@ -4,10 +4,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fault::LifecycleError;
+use super::fault::{Fault, LifecycleError};
 use super::saved::Saved;
 use super::stage::Stage;
 use super::{Chain, Filter, Place, StageId};
+
+/// Why a filter does not take over.
+#[derive(Debug)]
+pub struct NotTaken {
+    /// In which call: `restore` or `start`.
+    pub call: &'static str,
+    /// What happened.
+    pub error: LifecycleError,
+}
+
+impl NotTaken {
+    /// In this call.
+    pub fn in_call<E: Into<LifecycleError>>(call: &'static str) -> impl Fn(E) -> Self {
+        move |error| Self {
+            call,
+            error: error.into(),
+        }
+    }
+}
+
+impl From<Fault> for NotTaken {
+    fn from(fault: Fault) -> Self {
+        Self::in_call("restore")(fault)
+    }
+}
 
 /// Why a stage does not take over.
 #[derive(Debug)]
@@ -52,17 +77,45 @@ impl Stage {
     /// with so much CPU time.
     ///
     /// # Errors
-    /// It refused, or failed; it must not be used any more.
+    /// It refused, or failed; it is not called any more.
     pub fn take_over(
         &mut self,
         saved: Option<Arc<Saved>>,
         starts: bool,
         allowed: Duration,
-    ) -> Result<(), LifecycleError> {
-        self.filter.take_over(saved, starts, allowed)?;
-        self.started = starts;
-        Ok(())
+    ) -> Result<(), Refusal> {
+        self.takes_over = false;
+        match self.filter.take_over(saved, starts, allowed) {
+            Ok(()) => {
+                self.started = starts;
+                Ok(())
+            }
+            Err(NotTaken { call, error }) => {
+                // Whatever it is in the middle of, nobody takes up again.
+                self.spoil();
+                let name = self.name.clone();
+                Err(Refusal { name, call, error })
+            }
+        }
     }
+
+    /// Has it be counted and told of no more: another version has its name now.
+    pub fn retire(&mut self) {
+        self.counters = Arc::default();
+        self.silence();
+    }
+}
+
+/// How much of a state was handed over. Of several, the least counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Handed {
+    /// None: who has failed had saved none.
+    Nothing,
+    /// What was saved before: who has failed cannot be asked.
+    Older,
+    /// All of it.
+    #[default]
+    Whole,
 }
 
 /// What became of a stage's saving: nothing, where it keeps no state.
@@ -83,25 +136,36 @@ impl Chain {
     ///
     /// # Errors
     /// One of them does not take over. None must be used.
-    pub fn hand_over(&mut self, places: &mut [Place]) -> Result<(), Refusal> {
+    pub fn hand_over(&mut self, places: &mut [Place]) -> Result<Handed, Refusal> {
+        let mut handed = Handed::Whole;
         for place in places {
             let id = place.id;
             let heir = place.incoming.as_mut().filter(|stage| stage.takes_over);
             let Some(heir) = heir else { continue };
             heir.set_terms(place.terms);
             let allowed = place.terms.limits.worker_call_deadline;
-            let refusal = |call| {
-                let name = heir.name.clone();
-                move |error| Refusal { name, call, error }
+            let name = heir.name.clone();
+            let not_saved = |error| Refusal {
+                name,
+                call: "save",
+                error,
             };
             let known = self.stage_mut(id);
+            let mut is_sound = false;
             let saved = match known {
-                Some(known) => known.save(allowed).map_err(refusal("save"))?,
+                Some(known) => {
+                    is_sound = known.is_sound();
+                    known.save(allowed).map_err(not_saved)?
+                }
                 None => None,
             };
-            let refusal = refusal(if saved.is_some() { "restore" } else { "start" });
-            heir.take_over(saved, true, allowed).map_err(refusal)?;
+            handed = handed.min(match (&saved, is_sound) {
+                (None, _) => Handed::Nothing,
+                (Some(_), false) => Handed::Older,
+                (Some(_), true) => Handed::Whole,
+            });
+            heir.take_over(saved, true, allowed)?;
         }
-        Ok(())
+        Ok(handed)
     }
 }

@@ -11,6 +11,8 @@ use crate::packet::{Fallback, Packet};
 pub struct FaultReport {
     /// Which extension it was.
     pub stage: StageId,
+    /// Which version of it.
+    pub edition: u64,
     /// On which worker.
     pub worker: u32,
     /// When.

@@ -45,6 +45,8 @@ pub struct Stage {
     pub edition: u64,
     /// Whether it takes over the state of the one whose place it takes.
     pub(super) takes_over: bool,
+    /// Whether it is not to be called any more, by nobody.
+    is_spoiled: bool,
     /// Its name, for the log.
     pub name: Arc<str>,
     pub(super) terms: Terms,
@@ -132,6 +134,7 @@ impl Stage {
             id,
             edition: 0,
             takes_over: false,
+            is_spoiled: false,
             name,
             terms: Terms::of(needs),
             rules: Rules {
@@ -205,6 +208,22 @@ impl Stage {
             Some(copier) => needs.union(copier.needs()),
             None => needs,
         }
+    }
+
+    /// It must not be called any more.
+    pub(super) fn spoil(&mut self) {
+        self.is_spoiled = true;
+        self.started = false;
+    }
+
+    /// Whether it must not be called any more: it is to be thrown away.
+    pub fn is_spoiled(&self) -> bool {
+        self.is_spoiled
+    }
+
+    /// Has nobody told of its faults any more.
+    pub(super) fn silence(&mut self) {
+        self.reporter = None;
     }
 
     /// Whether packets come to it.

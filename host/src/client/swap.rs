@@ -135,6 +135,8 @@ pub(super) fn swapped(swapped: &Swapped) -> String {
     };
     let state = match swapped.state.as_str() {
         "carried" => "goes on with its state",
+        "older" => "goes on with what was saved before, since the one before it had failed",
+        "lost" => "began anew, since the one before it had failed and saved nothing",
         "anew" => "began anew",
         _ => "has no state to carry over",
     };

@@ -14,6 +14,8 @@ pub(super) fn swapped(swapped: Swapped) -> wire::Swapped {
         from: version(swapped.from),
         state: match swapped.state {
             Carried::Whole => "carried",
+            Carried::Older => "older",
+            Carried::Lost => "lost",
             Carried::Anew => "anew",
             Carried::None => "none",
         }

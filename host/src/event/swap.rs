@@ -36,6 +36,11 @@ pub struct VersionReport {
 pub enum Carried {
     /// The new one goes on with it.
     Whole,
+    /// The new one goes on with what was saved before: the one that ran had failed, and could
+    /// not be asked.
+    Older,
+    /// The one that ran had failed, and saved none: the new one began anew.
+    Lost,
     /// The new one began anew, as it was told to.
     Anew,
     /// There is none that can be carried over.

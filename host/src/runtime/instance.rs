@@ -12,8 +12,8 @@ use super::guest::Guest;
 use super::guest_log::SharedLog;
 use super::nursery::Born;
 use crate::chain::{
-    Budget, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, Recovered, Saved, View,
-    cpu_time,
+    Budget, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, NotTaken, Recovered,
+    Saved, View, cpu_time,
 };
 use crate::packet::{Links, Outcome};
 use crate::telemetry::LogLevel;
@@ -292,16 +292,22 @@ impl Filter for Instance {
         saved: Option<Arc<Saved>>,
         starts: bool,
         allowed: Duration,
-    ) -> Result<(), LifecycleError> {
+    ) -> Result<(), NotTaken> {
         let budget = Budget::new(allowed);
+        let refused = |text| LifecycleError::Refused(bounded(text));
         if let Some(saved) = saved {
             let restored = self.guest()?.restore(budget.left(), &saved)?;
-            restored.map_err(|text| LifecycleError::Refused(bounded(text)))?;
+            restored
+                .map_err(refused)
+                .map_err(NotTaken::in_call("restore"))?;
             self.state.saved = Some(saved);
         }
         if starts {
-            let answer = self.answer(Lifecycle::Start, budget.left())?;
-            answer.map_err(|text| LifecycleError::Refused(bounded(text)))?;
+            let answer = self.answer(Lifecycle::Start, budget.left());
+            let answer = answer.map_err(NotTaken::in_call("start"))?;
+            answer
+                .map_err(refused)
+                .map_err(NotTaken::in_call("start"))?;
             self.started = true;
             self.want_spare();
         }

@@ -2,7 +2,8 @@
 
 use super::Supervisor;
 use super::extension::{self, Extension, Life};
-use super::version::{Candidate, Identity};
+use super::probation::Probation;
+use super::version::{Candidate, Identity, granted};
 use crate::chain::{Lifecycle, LimitsChange, PolicyChange, StageId};
 use crate::event::{Action, CommandError, GrantChange, Reply, Swap, Wanted};
 use crate::packet::Group;
@@ -75,7 +76,7 @@ impl Supervisor {
     /// Loads and initialises an extension that is wanted. It is not in the chain yet.
     pub(super) fn make(&mut self, wanted: &Wanted) -> Result<Extension, CommandError> {
         let name = canonical(&wanted.name);
-        let (file, compiled) = self.load(&name, None, None)?;
+        let (file, compiled) = self.load(&name)?;
         let terms = extension::terms(wanted, compiled.description.needs)?;
         let id = StageId(self.next_id);
         let identity = Identity::new(id, LogLevel::new(wanted.log), self.workers);
@@ -95,6 +96,8 @@ impl Supervisor {
         };
         let mut made = Extension::new(identity, candidate);
         made.required = wanted.required;
+        made.wish = wanted.grant;
+        made.considered = Some((made.version.file.clone(), made.version.compiled.hash));
         Ok(made)
     }
 
@@ -104,6 +107,10 @@ impl Supervisor {
             let before = extension.life;
             extension.start_idle(extension.terms)?;
             extension.life = Life::Started;
+            if extension.probation.is_some() {
+                // Its first time begins with its first packet.
+                extension.probation = Some(Probation::begin(extension.counts()));
+            }
             if let Err(error) = self.publish(place) {
                 self.withdraw(place, before, &error);
                 return Err(error);
@@ -179,9 +186,10 @@ impl Supervisor {
     fn grant(&mut self, place: usize, change: GrantChange) -> Result<Reply, CommandError> {
         let extension = &mut self.extensions[place];
         extension::check_declared(extension.name(), extension.needs(), change)?;
-        let grant = &mut extension.terms.grant;
-        grant.verdicts = change.verdicts.unwrap_or(grant.verdicts);
-        grant.mark_mask = change.mark_mask.unwrap_or(grant.mark_mask);
+        let wish = &mut extension.wish;
+        wish.verdicts = change.verdicts.or(wish.verdicts);
+        wish.mark_mask = change.mark_mask.or(wish.mark_mask);
+        extension.terms.grant = granted(extension.wish, extension.needs());
         tracing::info!(
             extension = extension.name(),
             verdicts = extension.terms.grant.verdicts.names().join(","),
@@ -242,7 +250,7 @@ impl Supervisor {
     fn help(&mut self, name: &str) -> Result<Reply, CommandError> {
         let help = match self.place_of(name) {
             Ok(place) => self.extensions[place].version.compiled.help(),
-            Err(_) => self.load(name, None, None)?.1.help(),
+            Err(_) => self.load(name)?.1.help(),
         };
         let text = help.map_err(|fault| CommandError::lifecycle(name, "help", fault.into()))?;
         Ok(Reply::Texts {

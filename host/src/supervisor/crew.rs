@@ -10,7 +10,7 @@ use ipqext_filter::PacketFilter;
 
 use super::Opener;
 use super::member::{Member, ResumeError, Setting};
-use crate::chain::{Lifecycle, LifecycleError, Refusal, SavedOrNot, Stage, StageId};
+use crate::chain::{Handed, Lifecycle, LifecycleError, Refusal, SavedOrNot, Stage, StageId};
 use crate::event::{CommandError, Demanded, QueueReport};
 use crate::packet::Links;
 use crate::source::{PacketSource, Parting};
@@ -31,6 +31,8 @@ pub(super) struct Published {
     pub(super) result: Result<(), CommandError>,
     /// For how long packets of one worker waited for it, at most.
     pub(super) pause: Duration,
+    /// How much of the states was handed over.
+    pub(super) handed: Handed,
 }
 
 /// All workers.
@@ -219,14 +221,27 @@ impl Crew {
     /// Sends each worker its build of a generation, and waits until all adopted.
     /// A worker that refused has failed, or one that did not answer in time: that one
     /// adopts when it gets round to it.
-    pub(super) fn publish(&mut self, mut build: impl FnMut(u32) -> Generation) -> Published {
+    ///
+    /// With an accord all adopt or none does: whoever cannot be asked, nobody waits for.
+    pub(super) fn publish(
+        &mut self,
+        accord: Option<&Accord>,
+        mut build: impl FnMut(u32) -> Generation,
+    ) -> Published {
         let mut sent = Vec::with_capacity(self.members.len());
         let mut result = Ok(());
         let mut is_apart = false;
         let mut pause = Duration::ZERO;
-        for member in &mut self.members {
+        let mut handed = Handed::Whole;
+        // What nobody serves is done here, and takes its time: others begin first.
+        let mut members: Vec<_> = self.members.iter_mut().collect();
+        members.sort_by_key(|member| !member.is_served());
+        for member in members {
             let (reply, answer) = channel::<Adopted>();
             let ordered = member.order(Order::Adopt(build(member.number), reply));
+            if let (Err(_), Some(accord)) = (&ordered, accord) {
+                accord.refuse();
+            }
             result = result.and(ordered);
             sent.push((member.number, answer));
         }
@@ -236,14 +251,13 @@ impl Crew {
             match self.answer(worker, &answer, until) {
                 Ok(mut adopted) => {
                     pause = pause.max(adopted.pause);
+                    handed = handed.min(adopted.handed);
                     result = result.and(match adopted.refused.take() {
                         None => Ok(()),
                         Some(NotAdopted::Source(source)) => {
                             Err(CommandError::QueueRefused { worker, source })
                         }
-                        Some(NotAdopted::HandOver(Refusal { name, call, error })) => {
-                            Err(CommandError::lifecycle(&name, call, error))
-                        }
+                        Some(NotAdopted::HandOver(refusal)) => Err(refused(refusal)),
                         Some(NotAdopted::Others) => {
                             is_apart = true;
                             Ok(())
@@ -264,6 +278,7 @@ impl Crew {
             retired,
             result,
             pause,
+            handed,
         }
     }
 
@@ -392,6 +407,11 @@ impl Crew {
         let members = self.members.iter();
         members.map(|member| member.report(demanded)).collect()
     }
+}
+
+/// Tells that a stage does not hand over, or does not take over.
+pub(super) fn refused(refusal: Refusal) -> CommandError {
+    CommandError::lifecycle(&refusal.name, refusal.call, refusal.error)
 }
 
 fn of(worker: u32, adopted: Adopted) -> impl Iterator<Item = (u32, Stage)> {

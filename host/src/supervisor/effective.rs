@@ -3,8 +3,7 @@
 use super::Supervisor;
 use super::extension::{Extension, Life};
 use crate::chain::{Limits, LimitsChange, Policy, PolicyChange, QuarantineChange};
-use crate::event::{GrantChange, Reply, Wanted};
-use crate::packet::Grant;
+use crate::event::{Reply, Wanted};
 
 impl Supervisor {
     /// The text of a configuration file that has the present state.
@@ -26,7 +25,7 @@ fn wanted(extension: &Extension) -> Wanted {
     let name = extension.name().to_owned();
     Wanted {
         group: extension.terms.group,
-        grant: grant(extension.terms.grant, Grant::of(needs)),
+        grant: extension.wish,
         policy: policy(extension.terms.policy, Policy::of(needs)),
         limits: limits(extension.terms.limits),
         log: extension.identity.log.get(),
@@ -39,13 +38,6 @@ fn wanted(extension: &Extension) -> Wanted {
 /// A value that is not the usual one.
 fn unlike<T: PartialEq>(is: T, usual: T) -> Option<T> {
     (is != usual).then_some(is)
-}
-
-fn grant(is: Grant, usual: Grant) -> GrantChange {
-    GrantChange {
-        verdicts: unlike(is.verdicts, usual.verdicts),
-        mark_mask: unlike(is.mark_mask, usual.mark_mask),
-    }
 }
 
 fn policy(is: Policy, usual: Policy) -> PolicyChange {

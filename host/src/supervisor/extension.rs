@@ -1,5 +1,6 @@
 //! One added extension, as the supervisor keeps it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,13 +9,13 @@ use super::faults::Faults;
 use super::probation::Probation;
 use super::swap::Previous;
 use super::trial::Trial;
-use super::version::{Candidate, Identity, Version};
+use super::version::{Candidate, Identity, Version, granted};
 use crate::chain::{Lifecycle, Stage, StageId, Terms};
 use crate::event::{
     CommandError, Counts, ExtensionReport, GrantChange, Rejected, State, TrialReport,
     VersionReport, Wanted,
 };
-use crate::packet::{Grant, Needs};
+use crate::packet::Needs;
 use crate::runtime::{Compiled, Hash};
 use crate::telemetry::{Counter, StageCounters};
 
@@ -36,6 +37,15 @@ pub(super) struct Extension {
     pub(super) version: Version,
     /// The one before, to go back to.
     pub(super) previous: Option<Previous>,
+    /// The version whose place was taken last: what it did may be told of late.
+    pub(super) replaced: Option<Version>,
+    /// The file of the ext-dir that was considered last, with its hash: as long as it is the
+    /// same there is nothing new in it.
+    pub(super) considered: Option<(PathBuf, Hash)>,
+    /// Whether its file has changed and is to be looked at when the trial has ended.
+    pub(super) is_file_due: bool,
+    /// What the operator lets it do, where that is not as usual.
+    pub(super) wish: GrantChange,
     /// As long as it is looked whether the version that runs does well.
     pub(super) probation: Option<Probation>,
     /// Why a version did not come to run, or was taken back, since the last one did.
@@ -68,6 +78,10 @@ impl Extension {
             identity,
             version,
             previous: None,
+            replaced: None,
+            considered: None,
+            is_file_due: false,
+            wish: GrantChange::default(),
             probation: None,
             rejected: None,
             trial: None,
@@ -95,7 +109,7 @@ impl Extension {
 
     /// The compiled code of that file, if it is that of a version that is known.
     pub(super) fn compiled_as(&self, hash: Hash) -> Option<Arc<Compiled>> {
-        let previous = self.previous.as_ref().map(|previous| &previous.version);
+        let previous = self.previous.as_ref().map(Previous::version);
         let known = [Some(&self.version), previous];
         let known = known.into_iter().flatten().map(|known| &known.compiled);
         let mut known = known.filter(|compiled| compiled.hash == hash);
@@ -168,7 +182,7 @@ impl Extension {
     pub(super) fn report(&self, position: usize) -> ExtensionReport {
         let version = &self.version;
         let description = &version.compiled.description;
-        let previous = self.previous.as_ref().map(|previous| &previous.version);
+        let previous = self.previous.as_ref().map(Previous::version);
         ExtensionReport {
             name: description.name.clone(),
             version: description.version.clone(),
@@ -246,13 +260,9 @@ pub(super) fn counts(workers: &[Arc<StageCounters>]) -> Counts {
 pub(super) fn terms(wanted: &Wanted, needs: Needs) -> Result<Terms, CommandError> {
     check_declared(&wanted.name, needs, wanted.grant)?;
     let usual = Terms::of(needs);
-    let grant = Grant {
-        verdicts: wanted.grant.verdicts.unwrap_or(usual.grant.verdicts),
-        mark_mask: wanted.grant.mark_mask.unwrap_or(usual.grant.mark_mask),
-    };
     Ok(Terms {
         group: wanted.group,
-        grant,
+        grant: granted(wanted.grant, needs),
         policy: usual.policy.changed(wanted.policy)?,
         limits: usual.limits.changed(wanted.limits)?,
         slice: None,

@@ -60,13 +60,17 @@ impl Supervisor {
             return;
         };
         let frames = bounded(report.fault.backtrace);
-        let description = &extension.version.compiled.description;
+        // What came late may be of the version before.
+        let replaced = extension.replaced.as_ref();
+        let replaced = replaced.filter(|version| version.edition == report.edition);
+        let version = replaced.unwrap_or(&extension.version).clone();
+        let description = &version.compiled.description;
         let record = FaultRecord {
             at: report.at,
             kind: report.fault.kind,
             extension: description.name.clone(),
             version: description.version.clone(),
-            hash: extension.version.compiled.hash.to_string(),
+            hash: version.compiled.hash.to_string(),
             generation: self.generation,
             worker: report.worker,
             call: report.call,
@@ -91,7 +95,7 @@ impl Supervisor {
         };
         let faults = &mut extension.faults;
         faults.push(record, frames);
-        faults.look_up_now_and_then(&self.registry, &extension.version.file);
+        faults.look_up_now_and_then(&self.registry, &version.file);
     }
 
     /// Tells the faults of an extension, or of all, the latest last.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::crew::refused;
 use super::extension::{self, Extension, Life};
 use super::version::{Candidate, Identity};
 use super::{Supervisor, commands::shown};
@@ -48,6 +49,7 @@ impl Supervisor {
         };
         let mut made = Extension::new(identity, candidate);
         made.required = wanted.required;
+        made.wish = wanted.grant;
         made.generation = held.generation;
         made.life = match held.life {
             handover::Life::Added => Life::Added,
@@ -89,7 +91,6 @@ fn restore(extension: &mut Extension, carried: Carried) -> Result<(), CommandErr
     let terms = extension.terms;
     let allowed = terms.limits.worker_call_deadline;
     let starts = extension.life == Life::Started;
-    let name = extension.name().to_owned();
     let counters = &extension.identity.counters;
     for (worker, numbers) in carried.counters.iter().enumerate() {
         if let Some(counters) = counters.get(worker % counters.len().max(1)) {
@@ -99,11 +100,10 @@ fn restore(extension: &mut Extension, carried: Carried) -> Result<(), CommandErr
     let dealt = deal(carried.saved, extension.idle.len());
     for (stage, saved) in extension.idle.iter_mut().zip(dealt) {
         let Some(stage) = stage else { continue };
-        let call = if saved.is_some() { "restore" } else { "start" };
         stage.set_terms(terms);
         stage
             .take_over(saved.map(Arc::new), starts, allowed)
-            .map_err(|error| CommandError::lifecycle(&name, call, error))?;
+            .map_err(refused)?;
     }
     Ok(())
 }

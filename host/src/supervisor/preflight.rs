@@ -35,7 +35,14 @@ impl Supervisor {
         let counters = Arc::<StageCounters>::default();
         let log = LogLevel::new(Verbosity::OFF);
         let name = version.name().to_owned();
-        let stage = self.stage(version, NOBODY, Seat::new(0), terms.limits, &log, counters)?;
+        let stage = self.stage(
+            version,
+            NOBODY,
+            Seat::new(0),
+            terms.limits,
+            &log,
+            counters.clone(),
+        )?;
         let mut stage = stage.reporting(
             0,
             Box::new(move |report| {
@@ -43,6 +50,8 @@ impl Supervisor {
                 let _ = reporter.send(report);
             }),
         );
+        // It is told apart in the log from the one that runs.
+        stage.name = format!("{name} (preflight)").into();
         stage.set_terms(terms);
         stage
             .lifecycle(Lifecycle::Start)
@@ -78,6 +87,6 @@ impl Supervisor {
                 let _ = stage.lifecycle(call);
             }
         }
-        Ok(samples.len() + seen.len())
+        Ok(counters.seen.get() as usize)
     }
 }

@@ -7,11 +7,10 @@
 use super::Supervisor;
 use super::extension::{self, Extension, Life};
 use super::swap::Beginning;
-use super::version::Candidate;
+use super::version::{Candidate, Version};
 use crate::chain::{Lifecycle, Terms};
 use crate::event::{CommandError, ExtensionReport, Reply, Wanted};
 use crate::registry::canonical;
-use crate::runtime::Hash;
 
 mod arrange;
 
@@ -91,7 +90,7 @@ impl Supervisor {
             Some(place) => match self.differences(place, &wanted) {
                 none if none.is_empty() => self.keep(place, &wanted),
                 differences => self
-                    .candidate(place, &wanted)
+                    .candidate(place, &wanted, differences == ["params"])
                     .map(|candidate| Way::Swapped(Box::new(candidate), differences)),
             },
             None => self
@@ -116,19 +115,18 @@ impl Supervisor {
 
     /// What cannot be changed of an instance that there is.
     fn differences(&self, place: usize, wanted: &Wanted) -> Vec<&'static str> {
-        let version = &self.extensions[place].version;
+        let extension = &self.extensions[place];
+        let (version, considered) = (&extension.version, &extension.considered);
         let mut differences = Vec::new();
         if version.params != wanted.params {
             differences.push("params");
         }
-        // One whose file is gone needs no other.
-        let file = self.registry.find(&wanted.name);
-        let wasm = file.and_then(|file| Ok((self.registry.read(&file)?, file)));
-        if let Ok((wasm, file)) = wasm {
-            if file != version.file {
+        // One whose file is gone needs no other, and what was considered already is not news.
+        if let (Ok(found), Some((file, hash))) = (self.find(&wanted.name, None), considered) {
+            if found.file != *file {
                 differences.push("file");
             }
-            if Hash::of(&wasm) != version.compiled.hash {
+            if found.hash != *hash && found.hash != version.compiled.hash {
                 differences.push("contents");
             }
         }
@@ -138,9 +136,23 @@ impl Supervisor {
     /// Another version that is to take the place of one that is there. It goes on with its
     /// state, if it can take that up, and if it is in the chain after as before, or comes
     /// into it.
-    fn candidate(&mut self, place: usize, wanted: &Wanted) -> Result<Candidate, CommandError> {
+    fn candidate(
+        &mut self,
+        place: usize,
+        wanted: &Wanted,
+        is_same_code: bool,
+    ) -> Result<Candidate, CommandError> {
         let extension = &self.extensions[place];
-        let (file, compiled) = self.load(&wanted.name, None, Some(extension))?;
+        let (file, compiled) = match is_same_code {
+            true => {
+                let Version { file, compiled, .. } = extension.version.clone();
+                (file, compiled)
+            }
+            false => {
+                let found = self.find(&wanted.name, None)?;
+                self.compile(&wanted.name, found, Some(extension))?
+            }
+        };
         let terms = extension::terms(wanted, compiled.description.needs)?;
         let (before, is_started) = (&extension.version, extension.life == Life::Started);
         let leaves = is_started && !wanted.start;

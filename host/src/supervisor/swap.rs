@@ -12,24 +12,28 @@
 //! **Invariant:** until the new one is adopted, whatever fails leaves the running one as it
 //! was.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Supervisor;
 use super::commands::shown;
+use super::crew::refused;
 use super::extension::{Extension, Life};
 use super::probation::Probation;
-use super::version::{Candidate, Version, granted};
-use crate::chain::{Lifecycle, LifecycleError, Saved, Stage, Terms};
-use crate::event::{Carried, CommandError, Rejected, Reply, Swap, Swapped, Took, VersionReport};
-use crate::packet::Grant;
-use crate::runtime::Hash;
+use super::version::{Candidate, Found, Version, granted};
+use crate::chain::{Handed, Lifecycle, Saved, Stage, Terms};
+use crate::event::{
+    Carried, CommandError, Event, Notice, Rejected, Reply, Swap, Swapped, Took, VersionReport,
+};
+use crate::registry::canonical;
+
+/// A changed file that cannot be taken at the moment is looked at again after so long.
+const LOOKS_AGAIN: Duration = Duration::from_secs(5);
 
 /// The version before the one that runs.
 pub(super) struct Previous {
-    pub(super) version: Version,
-    grant: Grant,
+    version: Version,
     /// By worker: what it saved when its place was taken.
     saved: Vec<Option<Arc<Saved>>>,
 }
@@ -45,13 +49,16 @@ pub(super) enum Beginning {
 }
 
 impl Previous {
-    /// A version, and what it may do; what it saved is yet to come.
-    pub(super) fn of(version: Version, grant: Grant, workers: u32) -> Self {
+    /// A version; what it saved is yet to come.
+    pub(super) fn of(version: Version, workers: u32) -> Self {
         Self {
             version,
-            grant,
             saved: vec![None; workers as usize],
         }
+    }
+
+    pub(super) fn version(&self) -> &Version {
+        &self.version
     }
 }
 
@@ -76,10 +83,28 @@ impl Supervisor {
         how: &Swap,
         took: &mut Took,
     ) -> Result<Swapped, CommandError> {
+        self.check_untried(place)?;
+        let name = self.extensions[place].name().to_owned();
+        let found = self.find(&name, how.file.as_deref())?;
+        self.take_file(place, found, how, took)
+    }
+
+    /// Has what a file has take the place of the running version.
+    fn take_file(
+        &mut self,
+        place: usize,
+        found: Found,
+        how: &Swap,
+        took: &mut Took,
+    ) -> Result<Swapped, CommandError> {
         let began = Instant::now();
+        let extension = &mut self.extensions[place];
+        let name = extension.name().to_owned();
+        if how.file.is_none() {
+            extension.considered = Some((found.file.clone(), found.hash));
+        }
         let extension = &self.extensions[place];
-        let (name, file) = (extension.name(), how.file.as_deref());
-        let (file, compiled) = self.load(name, file, Some(extension))?;
+        let (file, compiled) = self.compile(&name, found, Some(extension))?;
         took.compile = began.elapsed();
         let params = extension.version.params.clone();
         let version = self.version(file, compiled, params);
@@ -113,8 +138,7 @@ impl Supervisor {
         let extension = &mut self.extensions[place];
         match swapped {
             Ok(swapped) => {
-                let rule = extension.terms.policy.rollback;
-                extension.probation = rule.map(|rule| Probation::begin(rule, extension.counts()));
+                extension.probation = Some(Probation::begin(extension.counts()));
                 let version = &extension.version;
                 tracing::info!(
                     extension = extension.name(),
@@ -133,7 +157,13 @@ impl Supervisor {
             Err(error) => {
                 let error = CommandError::NotSwapped(Box::new(error));
                 let file = file.unwrap_or_else(|| extension.version.file.clone());
-                extension.reject(file, None, error.to_string());
+                tracing::warn!(
+                    extension = extension.name(),
+                    file = %file.display(),
+                    error = %error,
+                    "another version is not taken"
+                );
+                extension.reject(file, error.to_string());
                 Err(error)
             }
         }
@@ -160,24 +190,24 @@ impl Supervisor {
         };
         let from = before.report();
         let terms = Terms {
-            grant: granted(extension.terms.grant, before.needs(), after.needs()),
+            grant: granted(extension.wish, after.needs()),
             ..extension.terms
         };
-        let previous = Previous::of(before.clone(), extension.terms.grant, self.workers);
+        let previous = Previous::of(before.clone(), self.workers);
         let began = Instant::now();
         let tried = match how.unchecked {
             true => 0,
             false => self.preflight(&version, terms)?,
         };
         took.preflight = began.elapsed();
-        self.exchange(place, version, terms, beginning, took)?;
+        let handed = self.exchange(place, version, terms, beginning, took)?;
         let extension = &mut self.extensions[place];
         extension.previous = Some(previous);
         extension.rejected = None;
         Ok(Swapped {
             extension: extension.report(place + 1),
             from,
-            state,
+            state: state.reduced_to(handed),
             tried,
             took: *took,
         })
@@ -188,36 +218,40 @@ impl Supervisor {
     /// # Errors
     /// There is none, or it does not begin again: nothing has changed.
     pub(super) fn roll_back(&mut self, place: usize, fresh: bool) -> Result<Reply, CommandError> {
-        let extension = &mut self.extensions[place];
-        let Some(previous) = extension.previous.take() else {
+        // What came home late has a state to go back to.
+        let late = self.crew.take_late();
+        self.take_home(late);
+        self.finish_leaving();
+        let extension = &self.extensions[place];
+        let Some(previous) = &extension.previous else {
             return Err(CommandError::NoPrevious(extension.name().to_owned()));
         };
-        self.end_trial(place, "the version before runs again".to_owned());
-        let extension = &self.extensions[place];
         let had_state = previous.version.has_state();
+        let is_whole = previous.saved.iter().all(Option::is_some);
         let (beginning, state) = match (fresh, had_state) {
             (true, _) => (Beginning::Anew, Carried::Anew),
-            (false, true) => (Beginning::From(previous.saved.clone()), Carried::Whole),
+            (false, true) if is_whole => (Beginning::From(previous.saved.clone()), Carried::Whole),
+            (false, true) => (Beginning::From(previous.saved.clone()), Carried::Lost),
             (false, false) => (Beginning::Anew, Carried::None),
         };
         let from = extension.version.report();
-        let terms = Terms {
-            grant: previous.grant,
-            ..extension.terms
-        };
         let Version {
             file,
             params,
             compiled,
             ..
         } = previous.version.clone();
+        let terms = Terms {
+            grant: granted(extension.wish, compiled.description.needs),
+            ..extension.terms
+        };
         let version = self.version(file, compiled, params);
         let mut took = Took::default();
-        if let Err(error) = self.exchange(place, version, terms, beginning, &mut took) {
-            self.extensions[place].previous = Some(previous);
-            return Err(CommandError::NotSwapped(Box::new(error)));
-        }
+        self.exchange(place, version, terms, beginning, &mut took)
+            .map_err(|error| CommandError::NotSwapped(Box::new(error)))?;
+        self.end_trial(place, "the version before runs again".to_owned());
         let extension = &mut self.extensions[place];
+        extension.previous = None;
         extension.probation = None;
         let report = extension.report(place + 1);
         tracing::info!(
@@ -247,16 +281,21 @@ impl Supervisor {
         terms: Terms,
         beginning: Beginning,
         took: &mut Took,
-    ) -> Result<(), CommandError> {
+    ) -> Result<Handed, CommandError> {
         let began = Instant::now();
         let is_started = self.extensions[place].life == Life::Started;
         let candidate = self.get_ready(place, version, terms, beginning, is_started)?;
         took.init = began.elapsed();
         let began = Instant::now();
         let before = self.extensions[place].replace(candidate);
+        let mut handed = Handed::Whole;
+        let replaced = before.version.clone();
         if is_started {
             match self.publish_together(&[place]) {
-                Ok(pause) => took.pause = pause,
+                Ok(published) => {
+                    took.pause = published.pause;
+                    handed = published.handed;
+                }
                 Err(error) => {
                     self.take_back_version(place, before);
                     return Err(error);
@@ -266,7 +305,8 @@ impl Supervisor {
             self.leaving.extend((0..).zip(before.stages));
         }
         took.adopt = began.elapsed();
-        Ok(())
+        self.extensions[place].replaced = Some(replaced);
+        Ok(handed)
     }
 
     /// Initialises a version that is to take the place of another one, and is to be started
@@ -320,23 +360,20 @@ impl Supervisor {
         for (worker, stage) in stages.iter_mut().enumerate() {
             stage.set_terms(terms);
             let name = stage.name.clone();
-            let failed =
-                |call| move |error: LifecycleError| CommandError::lifecycle(&name, call, error);
+            let not_saved = |error| CommandError::lifecycle(&name, "save", error);
             let saved = match &beginning {
                 Beginning::Present if is_started => {
                     stage.taking_over();
                     continue;
                 }
                 Beginning::Present => match &mut extension.idle[worker] {
-                    Some(idle) => idle.save(allowed).map_err(failed.clone()("save"))?,
+                    Some(idle) => idle.save(allowed).map_err(not_saved)?,
                     None => None,
                 },
                 Beginning::Anew => None,
                 Beginning::From(saved) => saved.get(worker).cloned().flatten(),
             };
-            let call = if saved.is_some() { "restore" } else { "start" };
-            let begun = stage.take_over(saved, starts, allowed);
-            begun.map_err(failed(call))?;
+            stage.take_over(saved, starts, allowed).map_err(refused)?;
         }
         Ok(())
     }
@@ -345,6 +382,11 @@ impl Supervisor {
     /// answer. What they have saved is kept to go back to.
     pub(super) fn finish_leaving(&mut self) {
         for (worker, mut stage) in std::mem::take(&mut self.leaving) {
+            if stage.is_spoiled() {
+                continue;
+            }
+            // What it does now is not the doing of the version that runs.
+            stage.retire();
             let allowed = stage.terms().limits.call_deadline;
             let mut known = self.extensions.iter_mut();
             let known = known.find(|known| known.id() == stage.id);
@@ -367,40 +409,56 @@ impl Supervisor {
         }
     }
 
-    /// A file of the ext-dir has changed: the extension that was loaded from it is swapped,
-    /// unless the file has the code that runs, or that was tried already.
-    pub(super) fn file_changed(&mut self, file: &std::path::Path) {
-        let mut all = self.extensions.iter();
-        let Some(place) = all.position(|extension| extension.version.file == file) else {
+    /// A file of the ext-dir has changed: the extension of its name is swapped, unless the
+    /// file has what was considered already.
+    pub(super) fn file_changed(&mut self, file: &Path) {
+        let name = file.file_stem().and_then(|stem| stem.to_str());
+        let Some(place) = name.and_then(|name| self.place_of(&canonical(name)).ok()) else {
             return;
         };
+        let name = self.extensions[place].name().to_owned();
         // One that is gone, or cannot be read yet, changes nothing.
-        let Ok(wasm) = self.registry.read(file) else {
+        let Ok(found) = self.find(&name, None) else {
             return;
         };
-        let hash = Hash::of(&wasm);
-        let extension = &self.extensions[place];
-        let is_rejected =
-            |rejected: &Rejected| rejected.hash.as_deref() == Some(&*hash.to_string());
-        if extension.version.compiled.hash == hash
-            || extension.rejected.as_ref().is_some_and(is_rejected)
-        {
+        let extension = &mut self.extensions[place];
+        let now = (found.file.clone(), found.hash);
+        if extension.considered.as_ref() == Some(&now) {
             return;
         }
-        let how = Swap {
-            file: Some(file.to_owned()),
-            ..Swap::default()
-        };
-        if let Err(error) = self.swap(place, &how) {
+        if extension.version.compiled.hash == found.hash {
+            extension.considered = Some(now);
+            return;
+        }
+        if let Err(error) = self.check_untried(place) {
+            // It is looked at again when the trial has ended.
             let extension = &mut self.extensions[place];
-            extension.reject(file.to_owned(), Some(hash), error.to_string());
-            tracing::error!(
-                extension = extension.name(),
-                file = %file.display(),
-                hash = %hash,
-                error = %error,
-                "a changed file is not taken"
-            );
+            extension.is_file_due = true;
+            extension.reject(found.file, error.to_string());
+            return;
+        }
+        let (how, mut took) = (Swap::default(), Took::default());
+        let swapped = self.take_file(place, found, &how, &mut took);
+        let is_passing = swapped.as_ref().is_err_and(CommandError::is_passing);
+        // Why not is in the log, and in the list.
+        let _ = self.swapped(place, Some(file.to_owned()), swapped);
+        if is_passing {
+            self.extensions[place].considered = None;
+            self.look_again(file.to_owned());
+        }
+    }
+
+    /// Has a file looked at again after a moment.
+    fn look_again(&self, file: PathBuf) {
+        let events = self.events.clone();
+        let remind = move || {
+            std::thread::sleep(LOOKS_AGAIN);
+            // With the daemon ending there may be nobody to tell.
+            let _ = events.send(Event::Notice(Notice::FileChanged(file)));
+        };
+        let reminder = std::thread::Builder::new().name("ipqext-reminder".to_owned());
+        if let Err(error) = reminder.spawn(remind) {
+            tracing::warn!(error = %error, "a changed file waits for its next change");
         }
     }
 }
@@ -437,13 +495,26 @@ impl Extension {
     }
 
     /// Notes why a version does not run.
-    pub(super) fn reject(&mut self, file: PathBuf, hash: Option<Hash>, reason: String) {
+    pub(super) fn reject(&mut self, file: PathBuf, reason: String) {
+        let considered = self.considered.as_ref();
+        let considered = considered.filter(|(of, _)| *of == file);
         self.rejected = Some(Rejected {
             at: SystemTime::now(),
+            hash: considered.map(|(_, hash)| hash.to_string()),
             file,
-            hash: hash.map(|hash| hash.to_string()),
             reason,
         });
+    }
+}
+
+impl Carried {
+    /// What became of the state, after so much of it was handed over.
+    fn reduced_to(self, handed: Handed) -> Self {
+        match (self, handed) {
+            (Self::Whole, Handed::Older) => Self::Older,
+            (Self::Whole, Handed::Nothing) => Self::Lost,
+            (state, _) => state,
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use super::extension::{Extension, Life, counts};
 use super::version::{Identity, Version};
 use crate::chain::{FaultReport, FlowShare, Fuse, Place, Slice, Stage, StageId, Terms};
 use crate::event::{
-    CommandError, Counts, OnTrial, Reply, Swap, Swapped, Took, TrialBrief, TrialKind, TrialReport,
+    CommandError, Counts, Event, Notice, OnTrial, Reply, Swap, Swapped, Took, TrialBrief,
+    TrialKind, TrialReport,
 };
 use crate::shadow::{Results, Shadow};
 use crate::worker::Trial as Order;
@@ -266,6 +267,12 @@ impl Supervisor {
             faults = counts.faults,
             "a trial has ended"
         );
+        let extension = &mut self.extensions[place];
+        if std::mem::take(&mut extension.is_file_due) {
+            let file = format!("{}.wasm", extension.name()).into();
+            // With the daemon ending there may be nobody to tell.
+            let _ = self.events.send(Event::Notice(Notice::FileChanged(file)));
+        }
         self.extensions[place].tried = Some(Box::new(TrialReport {
             ended: Some(why),
             candidate: OnTrial {

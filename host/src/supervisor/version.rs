@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::Supervisor;
 use super::extension::Extension;
 use crate::chain::{CpuUse, Limits, Stage, StageId, Terms};
-use crate::event::CommandError;
+use crate::event::{CommandError, GrantChange};
 use crate::packet::{Grant, Needs};
 use crate::registry::canonical;
 use crate::runtime::{Compiled, Context, Hash, Instance};
@@ -37,6 +37,13 @@ impl Version {
     pub(super) fn has_state(&self) -> bool {
         self.compiled.description.has_state
     }
+}
+
+/// A file that may have another version.
+pub(super) struct Found {
+    pub(super) file: PathBuf,
+    wasm: Vec<u8>,
+    pub(super) hash: Hash,
 }
 
 /// A version that is ready to take its place: initialised, with a stage for each worker.
@@ -91,40 +98,57 @@ impl Identity {
     }
 }
 
-/// A grant for a version that needs something else: what the operator has set stays, as far
-/// as it declares it, and what was as usual is as usual for it.
-pub(super) fn granted(grant: Grant, before: Needs, needs: Needs) -> Grant {
-    let (was_usual, usual) = (Grant::of(before), Grant::of(needs));
+/// What an extension may do that needs so much: what the operator wishes, as far as it
+/// declares that, and else what is usual.
+pub(super) fn granted(wish: GrantChange, needs: Needs) -> Grant {
+    let usual = Grant::of(needs);
     Grant {
-        verdicts: match grant.verdicts == was_usual.verdicts {
-            true => usual.verdicts,
-            false => grant.verdicts & needs.verdicts,
+        verdicts: match wish.verdicts {
+            Some(verdicts) => verdicts & needs.verdicts,
+            None => usual.verdicts,
         },
-        mark_mask: match grant.mark_mask == was_usual.mark_mask {
-            true => usual.mark_mask,
-            false => grant.mark_mask & needs.mark_mask,
+        mark_mask: match wish.mark_mask {
+            Some(mask) => mask & needs.mark_mask,
+            None => usual.mark_mask,
         },
     }
 }
 
 impl Supervisor {
-    /// Loads an extension by its name: from a file of the ext-dir, or another one. What
-    /// is compiled already is not compiled again.
+    /// Loads an extension by its name, from a file of the ext-dir.
     ///
     /// # Errors
     /// It cannot be had, or has another name.
-    pub(super) fn load(
-        &self,
-        name: &str,
-        file: Option<&Path>,
-        known: Option<&Extension>,
-    ) -> Result<(PathBuf, Arc<Compiled>), CommandError> {
+    pub(super) fn load(&self, name: &str) -> Result<(PathBuf, Arc<Compiled>), CommandError> {
+        let found = self.find(name, None)?;
+        self.compile(name, found, None)
+    }
+
+    /// Reads the file of an extension, once: that of its name in the ext-dir, or another one.
+    ///
+    /// # Errors
+    /// It cannot be had.
+    pub(super) fn find(&self, name: &str, file: Option<&Path>) -> Result<Found, CommandError> {
         let file = match file {
             Some(file) => file.to_owned(),
             None => self.registry.find(name)?,
         };
         let wasm = self.registry.read(&file)?;
         let hash = Hash::of(&wasm);
+        Ok(Found { file, wasm, hash })
+    }
+
+    /// Compiles a file. What is compiled already is not compiled again.
+    ///
+    /// # Errors
+    /// It is no extension, or has another name.
+    pub(super) fn compile(
+        &self,
+        name: &str,
+        found: Found,
+        known: Option<&Extension>,
+    ) -> Result<(PathBuf, Arc<Compiled>), CommandError> {
+        let Found { file, wasm, hash } = found;
         let known = known.and_then(|known| known.compiled_as(hash));
         let compiled = match known {
             Some(compiled) => compiled,

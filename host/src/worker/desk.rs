@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::ladder::Ladder;
 use super::recent::Recent;
 use super::{Accord, Adopted, Generation, NotAdopted, Order};
-use crate::chain::{Chain, Place, SavedOrNot, Stage, StageId};
+use crate::chain::{Chain, Handed, Place, SavedOrNot, Stage, StageId};
 use crate::packet::{Batch, Links, MarkRules, Needs, PACKET_BYTES_MAX};
 use crate::source::{PacketSource, Parting};
 use crate::telemetry::WorkerCounters;
@@ -51,9 +51,12 @@ struct Pending {
 /// What was done for a generation already.
 struct Ready {
     began: Instant,
+    /// When it was ready.
+    voted: Instant,
     /// What the source was set up for before, and is set up for now.
     before: Needs,
     wide: Needs,
+    handed: Handed,
 }
 
 impl Desk {
@@ -147,7 +150,7 @@ impl Desk {
     pub fn obey(&mut self, mut source: Option<&mut Box<dyn PacketSource>>) {
         loop {
             if let Some(pending) = self.pending.take() {
-                if source.is_none() && !pending.accord.is_settled(pending.ready.began) {
+                if source.is_none() && !pending.accord.is_settled(pending.ready.voted) {
                     self.pending = Some(pending);
                     return;
                 }
@@ -207,6 +210,13 @@ impl Desk {
         source: Option<&mut Box<dyn PacketSource>>,
     ) {
         let began = Instant::now();
+        // Whoever comes too late need not prepare anything.
+        let is_off = |accord: &Arc<Accord>| accord.decided() == Some(false);
+        if generation.accord.as_ref().is_some_and(is_off) {
+            // Whoever asked may have given up waiting.
+            let _ = reply.send(refused(generation, NotAdopted::Others, began));
+            return;
+        }
         let ready = match self.get_ready(&mut generation.places, source, began) {
             Ok(ready) => ready,
             Err(why) => {
@@ -240,21 +250,24 @@ impl Desk {
         let before = self.needs();
         let incoming = places.iter().filter_map(|place| place.incoming.as_ref());
         let wide = incoming.fold(before, |needs, stage| needs.union(stage.needs()));
-        let ready = Ready {
-            began,
-            before,
-            wide,
-        };
         if wide != before
             && let Some(source) = source.as_deref_mut()
         {
             source.configure(wide).map_err(NotAdopted::Source)?;
         }
-        if let Err(refusal) = self.chain.hand_over(places) {
-            self.narrow(wide, before, source);
-            return Err(NotAdopted::HandOver(refusal));
+        match self.chain.hand_over(places) {
+            Ok(handed) => Ok(Ready {
+                began,
+                voted: Instant::now(),
+                before,
+                wide,
+                handed,
+            }),
+            Err(refusal) => {
+                self.narrow(wide, before, source);
+                Err(NotAdopted::HandOver(refusal))
+            }
         }
-        Ok(ready)
     }
 
     /// Waits until all workers are ready, and takes the new chain if they are.
@@ -266,17 +279,20 @@ impl Desk {
             ready:
                 Ready {
                     began,
+                    voted,
                     before,
                     wide,
+                    handed,
                 },
         } = pending;
-        let adopted = if accord.wait(began) {
+        let adopted = if accord.wait(voted) {
             let retired = self.chain.rearrange(generation.places);
             Adopted {
                 number: generation.number,
                 retired,
                 refused: None,
                 pause: began.elapsed(),
+                handed,
             }
         } else {
             refused(generation, NotAdopted::Others, began)
@@ -350,5 +366,6 @@ fn refused(generation: Generation, why: NotAdopted, began: Instant) -> Adopted {
         retired: places.filter_map(|place| place.incoming).collect(),
         refused: Some(why),
         pause: began.elapsed(),
+        handed: Handed::default(),
     }
 }

@@ -81,6 +81,7 @@ impl Stage {
         {
             reporter(FaultReport {
                 stage: self.id,
+                edition: self.edition,
                 worker: self.worker,
                 at: SystemTime::now(),
                 call,

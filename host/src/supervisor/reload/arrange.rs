@@ -143,11 +143,18 @@ impl Supervisor {
             let workers = self.workers;
             let mut all = self.extensions.iter_mut();
             if let Some(extension) = all.find(|extension| extension.id() == id) {
-                let grant = before.terms.grant;
-                extension.previous = Some(Previous::of(before.version, grant, workers));
+                extension.replaced = Some(before.version.clone());
+                extension.previous = Some(Previous::of(before.version, workers));
                 extension.rejected = None;
-                let rule = extension.terms.policy.rollback;
-                extension.probation = rule.map(|rule| Probation::begin(rule, extension.counts()));
+                extension.probation = Some(Probation::begin(extension.counts()));
+                let version = &extension.version;
+                extension.considered = Some((version.file.clone(), version.compiled.hash));
+            }
+            if let Some(place) = self.extensions.iter().position(|known| known.id() == id) {
+                self.end_trial(
+                    place,
+                    "a reload had another version take its place".to_owned(),
+                );
             }
         }
     }
@@ -326,6 +333,7 @@ fn change(extension: &mut Extension, terms: Terms, wanted: &Wanted) -> Vec<&'sta
     extension.life = life;
     extension.identity.log.set(wanted.log);
     extension.required = wanted.required;
+    extension.wish = wanted.grant;
     let changes = changes.into_iter().filter(|(_, is_so)| *is_so);
     changes.map(|(name, _)| name).collect()
 }

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Canary, Trial, Way};
-use crate::chain::{
-    Copier, FlowShare, Fuse, LifecycleError, Saved, Slice, Stage, StageId, Terms, copier,
-};
+use crate::chain::{Copier, FlowShare, Fuse, Saved, Slice, Stage, StageId, Terms, copier};
 use crate::event::{CommandError, Event, Notice, Reply, Swap, TrialKind};
 use crate::shadow::{Setup, Shadow, Side};
 use crate::supervisor::Supervisor;
+use crate::supervisor::crew::refused;
 use crate::supervisor::extension::Life;
 use crate::supervisor::version::{Identity, Version, granted};
 use crate::telemetry::{LogLevel, Verbosity};
@@ -64,7 +63,8 @@ impl Supervisor {
     ) -> Result<Trial, CommandError> {
         let extension = &self.extensions[place];
         let name = extension.name().to_owned();
-        let (file, compiled) = self.load(&name, how.file.as_deref(), Some(extension))?;
+        let found = self.find(&name, how.file.as_deref())?;
+        let (file, compiled) = self.compile(&name, found, Some(extension))?;
         let params = extension.version.params.clone();
         let version = self.version(file, compiled, params);
         let extension = &self.extensions[place];
@@ -73,7 +73,7 @@ impl Supervisor {
         if saves && !version.has_state() {
             return Err(CommandError::StateLost(name));
         }
-        let grant = granted(running.grant, extension.needs(), version.needs());
+        let grant = granted(extension.wish, version.needs());
         let terms = Terms { grant, ..running }.on_trial(&running);
         if !how.unchecked {
             self.preflight(&version, terms)?;
@@ -119,8 +119,14 @@ impl Supervisor {
             TrialKind::Shadow => LogLevel::new(Verbosity::OFF),
             TrialKind::Canary(_) => running.log.clone(),
         };
+        let used = match kind {
+            TrialKind::Shadow => Arc::default(),
+            // Both together have the share of CPU time that the extension may use.
+            TrialKind::Canary(_) => running.used.clone(),
+        };
         Identity {
             seeds: running.seeds.clone(),
+            used,
             ..Identity::new(id, log, self.workers)
         }
     }
@@ -260,12 +266,8 @@ impl Supervisor {
     ) -> Result<(), CommandError> {
         let saved = saved.into_iter().chain(std::iter::repeat(None));
         for (stage, saved) in stages.iter_mut().zip(saved) {
-            let call = if saved.is_some() { "restore" } else { "start" };
             let allowed = terms.limits.call_deadline;
-            let taken = stage.take_over(saved, true, allowed);
-            taken.map_err(|error: LifecycleError| {
-                CommandError::lifecycle(&stage.name, call, error)
-            })?;
+            stage.take_over(saved, true, allowed).map_err(refused)?;
         }
         Ok(())
     }
