@@ -7,10 +7,11 @@ use std::sync::{Arc, mpsc};
 use std::task::Waker;
 use std::time::Duration;
 
+use ipqext_host::chain::FlowShare;
 use ipqext_host::config::{Config, Running, Settings};
 use ipqext_host::daemon;
 use ipqext_host::event::{Action, Command, CommandError, Done, ExtensionReport, Reloaded};
-use ipqext_host::event::{Reply, State};
+use ipqext_host::event::{Reply, State, Swap, TrialKind};
 use ipqext_host::packet::{Batch, Needs, Settlement};
 use ipqext_host::registry::Registry;
 use ipqext_host::runtime::Runtime;
@@ -86,6 +87,41 @@ fn terms_change_without_a_new_instance() {
     bench.push(2);
     assert_eq!(bench.info("icmp-drop"), "3 echo requests dropped, 6 seen");
     assert_eq!(bench.list()[0].counts.seen, 6);
+    bench.end();
+}
+
+#[test]
+fn a_reload_ends_the_trial_of_what_it_replaces_or_stops_and_no_other() {
+    let mut bench = Bench::start(TWO);
+    let trial = |bench: &mut Bench, trial| {
+        let name = "icmp-drop".to_owned();
+        let action = Action::Swap(Swap {
+            trial: Some(trial),
+            ..Swap::default()
+        });
+        bench
+            .supervisor
+            .obey(Command::Extension { name, action })
+            .unwrap();
+    };
+    let ended = |bench: &mut Bench| {
+        let (name, action) = ("icmp-drop".to_owned(), Action::Shadow);
+        match bench.supervisor.obey(Command::Extension { name, action }) {
+            Ok(Reply::Trial(report)) => report.ended,
+            other => panic!("{other:?}"),
+        }
+    };
+    trial(&mut bench, TrialKind::Shadow);
+    bench.reload(TWO);
+    assert_eq!(ended(&mut bench), None, "nothing has changed");
+    bench.reload("[[extension]]\nname = 'icmp-drop'\nparams = 'every=3'\n");
+    let why = ended(&mut bench).unwrap();
+    assert_eq!(why, "another version runs now");
+    let share = FlowShare::from_percent(50.0).unwrap();
+    trial(&mut bench, TrialKind::Canary(share));
+    bench.reload("[[extension]]\nname = 'icmp-drop'\nparams = 'every=3'\nstart = false\n");
+    assert_eq!(ended(&mut bench).unwrap(), "the extension was stopped");
+    bench.push(4);
     bench.end();
 }
 

@@ -76,7 +76,7 @@ impl Supervisor {
             }
         }
         let reloaded = self.arrange(steps);
-        self.end_idle_trials();
+        self.end_lone_trials();
         reloaded
     }
 

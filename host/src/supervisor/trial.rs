@@ -32,6 +32,8 @@ pub(super) struct Trial {
     version: Version,
     /// That of its stages, which are not the running version's.
     identity: Identity,
+    /// The edition of the running version that it is tried beside.
+    beside: u64,
     /// The terms on which it is tried,
     terms: Terms,
     /// and those of the running version that these follow.
@@ -284,11 +286,16 @@ impl Supervisor {
         }));
     }
 
-    /// Ends the trials of extensions that are not started any more.
-    pub(super) fn end_idle_trials(&mut self) {
+    /// Ends the trials of which the version that ran beside them runs no more.
+    pub(super) fn end_lone_trials(&mut self) {
         for place in 0..self.extensions.len() {
-            if self.extensions[place].life != Life::Started {
+            let extension = &self.extensions[place];
+            let edition = extension.version.edition;
+            let beside = extension.trial.as_ref().map(|trial| trial.beside);
+            if extension.life != Life::Started {
                 self.end_trial(place, "the extension was stopped".to_owned());
+            } else if beside.is_some_and(|beside| beside != edition) {
+                self.end_trial(place, "another version runs now".to_owned());
             }
         }
     }

@@ -98,6 +98,7 @@ impl Supervisor {
             self.leaving.extend((0..).zip(std::mem::take(&mut stages)));
         })?;
         Ok(Trial {
+            beside: self.extensions[place].version.edition,
             version,
             identity,
             terms,
