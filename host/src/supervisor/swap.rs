@@ -12,6 +12,7 @@
 //! **Invariant:** until the new one is adopted, whatever fails leaves the running one as it
 //! was.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -417,9 +418,9 @@ impl Supervisor {
             return;
         };
         let name = self.extensions[place].name().to_owned();
-        // One that is gone, or cannot be read yet, changes nothing.
-        let Ok(found) = self.find(&name, None) else {
-            return;
+        let found = match self.find(&name, None) {
+            Ok(found) => found,
+            Err(error) => return self.not_read(place, file, &error),
         };
         let extension = &mut self.extensions[place];
         let now = (found.file.clone(), found.hash);
@@ -460,6 +461,27 @@ impl Supervisor {
         if let Err(error) = reminder.spawn(remind) {
             tracing::warn!(error = %error, "a changed file waits for its next change");
         }
+    }
+
+    /// Tells of a changed file that cannot be read. One that is gone changes nothing.
+    fn not_read(&mut self, place: usize, file: &Path, error: &CommandError) {
+        let is_gone = match error {
+            CommandError::Unreadable { source, .. } => source.kind() == ErrorKind::NotFound,
+            error => matches!(error, CommandError::Unknown { .. }),
+        };
+        let reason = error.to_string();
+        let extension = &mut self.extensions[place];
+        let is_told = |rejected: &Rejected| rejected.hash.is_none() && rejected.reason == reason;
+        if is_gone || extension.rejected.as_ref().is_some_and(is_told) {
+            return;
+        }
+        tracing::error!(
+            extension = extension.name(),
+            file = %file.display(),
+            error = %error,
+            "a changed file is not taken"
+        );
+        extension.reject(file.to_owned(), reason);
     }
 }
 

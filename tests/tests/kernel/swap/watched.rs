@@ -115,11 +115,21 @@ fn a_broken_file_changes_nothing_and_is_told_of_once() {
     assert_eq!(bench.generation(), generation);
     assert_eq!(bench.version(), "1.0.0");
     flood.wait_for(1000);
+    // One that is not even read: nothing of it stands on the disk.
+    let long = File::create(&file).unwrap();
+    long.set_len(65 << 20).unwrap();
+    drop(long);
+    wait_until("the long one is told of", || {
+        bench.daemon.log().matches("is not taken").count() == 3
+    });
+    let listed = bench.listed();
+    let reason = listed["rejected"]["reason"].as_str().unwrap();
+    assert!(reason.contains("68157440 bytes"), "{reason}");
     // A good one after all.
     fs::write(&file, &whole).unwrap();
     bench.wait_for_version("2.0.0");
     assert!(bench.listed()["rejected"].is_null());
-    told(2);
+    told(3);
     let report = flood.finish();
     bench.check(&report);
 }
