@@ -910,7 +910,6 @@ impl Place {
             cache_dir: None,
             coredump_dir: None,
             marks: u32::MAX.into(),
-            on_exit: Default::default(),
             rules: Vec::new(),
             running: config::Running::new(None, Settings::default(), Settings::default()),
         }
