@@ -11,7 +11,9 @@ use crate::extension::Extension;
 /// While packets come the host asks for the state at most once a second, between two
 /// batches, and keeps the last one that it was given. After a fault a new instance gets
 /// it, between [`init`](Extension::init) and [`start`](Extension::start): what came
-/// since is gone. Each worker's instance has a state of its own.
+/// since is gone. When another version takes its place, or an instance with other parameters, it
+/// is asked for the state at that moment, and nothing is gone. Each worker's instance has a state
+/// of its own.
 ///
 /// ```
 /// use ipqext_sdk::prelude::*;
@@ -67,10 +69,11 @@ pub trait Stateful: Extension {
     ///
     /// # Errors
     ///
-    /// What was saved before stays the last; the operator reads the text.
+    /// What was saved before stays the last, and another version does not take its place; the
+    /// operator reads the text.
     fn save(&self) -> Result<Vec<u8>, String>;
 
-    /// Takes up what was saved, after `init` with the same parameters.
+    /// Takes up what was saved, after `init` with the parameters that hold now.
     ///
     /// `version` is that of the extension that saved it, from its `Cargo.toml`. `parts`
     /// are what instances saved, each dealt to one worker: there may be none, one or
@@ -78,6 +81,7 @@ pub trait Stateful: Extension {
     ///
     /// # Errors
     ///
-    /// The extension begins with no state instead, and the operator reads the text.
+    /// After a fault the extension begins with no state instead. A version that was to take
+    /// another one's place does not. The operator reads the text.
     fn restore(&mut self, version: &str, parts: Vec<Vec<u8>>) -> Result<(), String>;
 }

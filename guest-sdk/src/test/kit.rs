@@ -285,12 +285,13 @@ impl<E: Extension> Kit<E> {
 /// Of extensions whose state can be carried over.
 impl<E: Stateful> Kit<E> {
     /// Adds the extension with these parameters, hands over what instances of that
-    /// version saved, and starts it: what the host does after a fault.
+    /// version saved, and starts it: what the host does after a fault, and when another
+    /// version takes a place.
     ///
     /// # Errors
     ///
-    /// The text with which its `init`, `restore` or `start` refused. The host would go on
-    /// without the state if it was `restore`.
+    /// The text with which its `init`, `restore` or `start` refused. After a fault the
+    /// host would go on without the state if it was `restore`.
     pub fn restored(
         params: &str,
         version: &str,
