@@ -130,7 +130,7 @@ pub enum DaemonError {
     )]
     NobodyToUpgrade(Vec<PathBuf>),
     /// The daemon that runs does not hand over.
-    #[error("the place of the daemon that runs is not taken: {0}")]
+    #[error("the place of the daemon that runs is not taken")]
     Handover(#[from] HandoverError),
     /// There is no place for the control socket.
     #[error("no place for the control socket; give one with --socket. Tried: {0}")]

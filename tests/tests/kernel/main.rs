@@ -26,6 +26,7 @@ mod shadow;
 mod shares;
 mod survives;
 mod swap;
+mod systemd;
 mod tutorial;
 mod upgrade;
 mod verdicts;

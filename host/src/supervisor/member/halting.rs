@@ -8,11 +8,9 @@ use crate::chain::{SavedOrNot, Stage, StageId};
 use crate::supervisor::Opener;
 
 impl Member {
-    /// Waits for the end of a thread that halts. False if there was none, or it failed.
+    /// Waits for the end of a thread that halts, if that was not done already. False if it
+    /// failed.
     pub(in crate::supervisor) fn halted(&mut self) -> bool {
-        if !self.is_served() {
-            return false;
-        }
         self.join();
         // A failure is told by its event. To halt is none, and has no event.
         if matches!(self.untold, Some(Ok(()))) {
