@@ -202,6 +202,7 @@ pub fn run_on(config: &Config, queues: impl Queues + 'static) -> Result<(), Daem
         rules,
         control,
         path,
+        predecessor,
     } = match config.upgrade {
         true => heir::take_over(&ground, &*queues, &mut supervisor)?,
         false => begin(&ground, &*queues, &mut supervisor)?,
@@ -210,7 +211,12 @@ pub fn run_on(config: &Config, queues: impl Queues + 'static) -> Result<(), Daem
     service
         .watch(supervisor.vigil())
         .map_err(system("start the watchdog's thread"))?;
-    service.ready(&queues::text(&config.queues));
+    match predecessor {
+        None => service.ready(&queues::text(&config.queues)),
+        Some(predecessor) => predecessor
+            .leaves(service.clone(), queues::text(&config.queues))
+            .map_err(system("start a thread that waits for the daemon before"))?,
+    }
 
     let files = files.map(|files| files.watch(events.clone())).transpose();
     let _watching = files.map_err(system("start the watcher of the ext-dir"))?;
@@ -283,6 +289,7 @@ fn begin(
             rules,
             control,
             path,
+            predecessor: None,
         }),
         Err(error) => {
             if let Err(error) = supervisor.end() {
@@ -370,10 +377,12 @@ async fn serve(
         Ok(End {
             result,
             asked_by,
-            upgraded: Some(upgraded),
+            upgraded: Some((upgraded, connection)),
         }) => {
             control.leave();
             after.service.succeeded_by(upgraded.pid);
+            // That one may tell the service manager of itself now.
+            drop(connection);
             if let Some(rules) = taken(after.rules) {
                 rules.keep();
             }

@@ -19,6 +19,7 @@ use crate::event::{
     Answer, Command, CommandError, Demanded, Event, Events, Notice, Reply, StatusReport, Upgraded,
     Wanted,
 };
+use crate::handover::Channel;
 use crate::packet::{Edits, Link, Links, MarkRules, Needs};
 use crate::registry::{Registry, canonical};
 use crate::runtime::Runtime;
@@ -99,7 +100,7 @@ pub struct End {
     /// Who asked for it over the control socket, and waits to hear that it is done.
     pub asked_by: Option<Answer>,
     /// The daemon that serves now, if another one took this one's place.
-    pub upgraded: Option<Upgraded>,
+    pub upgraded: Option<(Upgraded, Channel)>,
 }
 
 /// What ended the daemon.

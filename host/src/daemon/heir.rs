@@ -2,10 +2,12 @@
 //! of steps.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use super::service::{self, Service, Sockets};
 use super::{DaemonError, Ground, Queues, announce_queues, let_go, system};
 use crate::config;
 use crate::control::ControlSocket;
@@ -16,7 +18,7 @@ use crate::handover::{
 use crate::packet::Needs;
 use crate::rules::{self, Installed, Owner};
 use crate::socket_path;
-use crate::source::{OpenError, PacketSource, Predecessor};
+use crate::source::{OpenError, PacketSource, Predecessor as Before};
 use crate::supervisor::Supervisor;
 
 /// What a daemon has that took another one's place.
@@ -24,6 +26,29 @@ pub(super) struct Inheritance {
     pub(super) rules: Installed,
     pub(super) control: ControlSocket,
     pub(super) path: PathBuf,
+    /// The daemon whose place was taken, if there was one.
+    pub(super) predecessor: Option<Predecessor>,
+}
+
+/// A daemon whose place was taken, and that has yet to end.
+pub(super) struct Predecessor {
+    channel: Channel,
+    sockets: Sockets,
+}
+
+impl Predecessor {
+    /// Waits for its last word to the service manager, off the calling thread: before that the
+    /// manager does not listen to this process.
+    pub(super) fn leaves(mut self, service: Service, queues: String) -> io::Result<()> {
+        let wait = move || {
+            // Whatever it says, and however long it takes: it is not needed any more.
+            let _ = self.channel.receive("its end", PREPARES);
+            service.keep_sockets(&self.sockets);
+            service.ready(&queues);
+        };
+        let thread = std::thread::Builder::new().name("ipqext-heir".to_owned());
+        thread.spawn(wait).map(|_| ())
+    }
 }
 
 /// Takes the place of the daemon that runs. Until it is told to go this one reads no packet, and
@@ -40,21 +65,25 @@ pub(super) fn take_over(
     let predecessor = peer(&stream).map(Owner::of);
     let mut channel = greet(stream)?;
     let taken = try_to_take_over(ground, queues, supervisor, &mut channel, &path);
-    let (rules, control) = taken.inspect_err(|error| {
+    let (rules, control, sockets) = taken.inspect_err(|error| {
         // It may have told us so itself.
         let _ = channel.send(&Message::Failed(in_full(error)), &[]);
     })?;
     // Ours are there. The other one's would only be in their way.
     if let Some(predecessor) = predecessor
-        && !ground.config.rules.is_empty()
         && let Err(error) = rules::remove_of(predecessor)
     {
-        tracing::warn!(error = %error, "rules of the daemon before are still there");
+        match ground.config.rules.is_empty() {
+            // Where they cannot be seen, there was nothing to install either.
+            true => tracing::debug!(error = %error, "cannot look for rules"),
+            false => tracing::warn!(error = %error, "rules of the daemon before are still there"),
+        }
     }
     Ok(Inheritance {
         rules,
         control,
         path,
+        predecessor: Some(Predecessor { channel, sockets }),
     })
 }
 
@@ -64,8 +93,8 @@ fn try_to_take_over(
     supervisor: &mut Supervisor,
     channel: &mut Channel,
     path: &Path,
-) -> Result<(Installed, ControlSocket), DaemonError> {
-    let estate = match channel.receive("Estate", STEP)?.0 {
+) -> Result<(Installed, ControlSocket, Sockets), DaemonError> {
+    let estate = match channel.receive("Estate", PREPARES)?.0 {
         Message::Estate(estate) => estate,
         other => return Err(out_of_order(&other, "Estate")),
     };
@@ -103,11 +132,12 @@ fn try_to_take_over(
         other => return Err(out_of_order(&other, "Go")),
     }
     let served = serve(ground, queues, supervisor, passed);
-    served.and_then(|()| {
+    let sockets = served.and_then(|sockets| {
         supervisor.count_on(&workers);
-        Ok(channel.send(&Message::Served, &[])?)
+        channel.send(&Message::Served, &[])?;
+        Ok(sockets)
     })?;
-    Ok((rules, control))
+    Ok((rules, control, sockets))
 }
 
 /// Compiles and initialises what the other one has.
@@ -136,17 +166,18 @@ fn serve(
     queues: &impl Queues,
     supervisor: &mut Supervisor,
     mut passed: BTreeMap<u16, OwnedFd>,
-) -> Result<(), DaemonError> {
+) -> Result<Sockets, DaemonError> {
     let needs = supervisor.needs();
     let sources = ground.config.queues.clone();
     let sources = sources.map(|queue| source(queues, queue, passed.remove(&queue), needs));
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
     announce_queues(ground.config, &sources);
     let_go(queues, passed, ground.service);
-    ground.service.keep(&sources);
+    let sockets = service::sockets(&sources);
     supervisor
         .employ(sources)
-        .map_err(system("start a worker's thread"))
+        .map_err(system("start a worker's thread"))?;
+    Ok(sockets)
 }
 
 fn source(
@@ -156,7 +187,7 @@ fn source(
     needs: Needs,
 ) -> Result<Box<dyn PacketSource>, OpenError> {
     match socket {
-        Some(socket) => queues.adopt(queue, socket, needs, Predecessor::Settled),
+        Some(socket) => queues.adopt(queue, socket, needs, Before::Settled),
         None => queues.open(queue, needs),
     }
 }

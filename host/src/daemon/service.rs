@@ -17,6 +17,16 @@ pub(super) struct Service(Option<Arc<Manager>>);
 /// Sockets of queues that were kept for this process, by the queue's number.
 pub(super) type Kept = BTreeMap<u16, OwnedFd>;
 
+/// Sockets of queues, to be kept.
+pub(super) type Sockets = Vec<(u16, OwnedFd)>;
+
+/// Those of sources that have any that others could use.
+pub(super) fn sockets(sources: &[Box<dyn PacketSource>]) -> Sockets {
+    let each = sources.iter();
+    each.filter_map(|source| Some((source.settings().queue, source.descriptor().ok()?)))
+        .collect()
+}
+
 /// The name under which the socket of a queue is kept.
 fn name(queue: u16) -> String {
     format!("ipqext-queue-{queue}")
@@ -56,15 +66,16 @@ impl Service {
 
     /// Has it keep the sockets of queues.
     pub(super) fn keep(&self, sources: &[Box<dyn PacketSource>]) {
-        for source in sources {
-            let queue = source.settings().queue;
+        if self.0.is_some() {
+            self.keep_sockets(&sockets(sources));
+        }
+    }
+
+    /// The same.
+    pub(super) fn keep_sockets(&self, sockets: &Sockets) {
+        for (queue, socket) in sockets {
             self.attempt("to keep a queue's socket", |manager| {
-                match source.descriptor() {
-                    Ok(socket) => manager.store(&name(queue), socket.as_fd()),
-                    // It serves all the same.
-                    Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
-                    Err(error) => Err(error),
-                }
+                manager.store(&name(*queue), socket.as_fd())
             });
         }
     }

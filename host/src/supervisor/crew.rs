@@ -63,12 +63,13 @@ impl Crew {
     /// are to [go on](Self::go_on).
     ///
     /// # Errors
-    /// One does not in time, or is down.
-    pub(super) fn halt(&mut self, patience: Duration) -> Result<(), CommandError> {
+    /// This one does not in time, or is down.
+    pub(super) fn halt(&mut self, patience: Duration) -> Result<(), u32> {
         let accords: Vec<Arc<Accord>> = self.members.iter().map(|_| Arc::default()).collect();
         let mut result = Ok(());
         for (member, accord) in self.members.iter_mut().zip(&accords) {
-            result = result.and(member.order(Order::Halt(accord.clone())));
+            // One that hears of nothing does not halt.
+            let _ = member.order(Order::Halt(accord.clone()));
         }
         let until = Instant::now() + patience;
         for (member, accord) in self.members.iter_mut().zip(&accords) {
@@ -78,7 +79,7 @@ impl Crew {
             // What it decided before stays.
             accord.refuse();
             if accord.decided() != Some(true) || !member.halted() {
-                result = result.and(Err(CommandError::WorkerSilent(member.number)));
+                result = result.and(Err(member.number));
             }
         }
         result

@@ -61,6 +61,11 @@ enum Refusal {
     Command(#[from] CommandError),
     #[error(transparent)]
     Handover(#[from] HandoverError),
+    #[error(
+        "worker {0} does not halt: its queue is not served now, or an extension does not come \
+         to an end with a batch; see ipqext status and ipqext list"
+    )]
+    Worker(u32),
 }
 
 impl Supervisor {
@@ -114,14 +119,17 @@ impl Supervisor {
     }
 
     /// Has another daemon take this one's place. `None` if it did not: this one goes on.
-    pub(super) fn hand_over(&mut self, heir: Heir) -> Option<Upgraded> {
+    ///
+    /// The connection is to be held until nothing is left to do here: the other one waits for
+    /// its end.
+    pub(super) fn hand_over(&mut self, heir: Heir) -> Option<(Upgraded, Channel)> {
         if let Some(started) = &self.heir {
             started.progress.store(CAME, Ordering::Release);
         }
         let pid = heir.pid;
         let why = match Channel::new(heir.stream) {
             Ok(mut channel) => match self.try_to_hand_over(&mut channel, pid) {
-                Ok(upgraded) => return Some(upgraded),
+                Ok(upgraded) => return Some((upgraded, channel)),
                 Err(error) => {
                     // It may be gone.
                     let _ = channel.send(&Message::Failed(error.to_string()), &[]);
@@ -206,7 +214,7 @@ impl Supervisor {
     /// Halts the workers, and passes on what they have. `may_be_read` is set as soon as the
     /// other one may receive packets.
     fn pass_on(&mut self, channel: &mut Channel, may_be_read: &mut bool) -> Result<(), Refusal> {
-        self.crew.halt(STEP)?;
+        self.crew.halt(STEP).map_err(Refusal::Worker)?;
         let state = self.state()?;
         let sockets = self.crew.descriptors().map_err(HandoverError::Io)?;
         let premises = self.premises.as_ref();
