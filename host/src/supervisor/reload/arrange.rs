@@ -150,12 +150,6 @@ impl Supervisor {
                 let version = &extension.version;
                 extension.considered = Some((version.file.clone(), version.compiled.hash));
             }
-            if let Some(place) = self.extensions.iter().position(|known| known.id() == id) {
-                self.end_trial(
-                    place,
-                    "a reload had another version take its place".to_owned(),
-                );
-            }
         }
     }
 
