@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::ladder::Ladder;
 use super::recent::Recent;
 use super::{Accord, Adopted, Generation, NotAdopted, Order};
-use crate::chain::{Chain, Handed, Place, SavedOrNot, Stage, StageId};
+use crate::chain::{Chain, Handed, SavedOrNot, Stage, StageId};
 use crate::packet::{Batch, Links, MarkRules, Needs, PACKET_BYTES_MAX};
 use crate::source::{PacketSource, Parting};
 use crate::telemetry::WorkerCounters;
@@ -24,8 +24,8 @@ pub struct Desk {
     counters: Arc<WorkerCounters>,
     taps: Vec<Tap>,
     recent: Recent,
-    /// A generation that it is ready for, as others may not be.
-    pending: Option<Pending>,
+    /// A generation that it has not changed to yet.
+    changing: Option<Changing>,
     /// Whether the worker was told to end, and how.
     ending: Option<Ending>,
     on_exit: Parting,
@@ -40,22 +40,29 @@ pub(super) enum Ending {
     Halted,
 }
 
-/// A generation that a worker is ready to change to.
-struct Pending {
+/// A generation on its way to a worker.
+struct Coming {
     generation: Generation,
-    accord: Arc<Accord>,
     reply: Sender<Adopted>,
-    ready: Ready,
+    /// What the source was set up for before, and is set up for now.
+    before: Needs,
+    wide: Needs,
+}
+
+/// How far a worker has come with a generation.
+enum Changing {
+    /// Its source is set up for it. What came before is for those who were there.
+    Widened(Coming),
+    /// Its incoming stages have taken over; others may not be ready.
+    Ready(Coming, Ready),
 }
 
 /// What was done for a generation already.
 struct Ready {
+    accord: Arc<Accord>,
     began: Instant,
     /// When it was ready.
     voted: Instant,
-    /// What the source was set up for before, and is set up for now.
-    before: Needs,
-    wide: Needs,
     handed: Handed,
 }
 
@@ -74,7 +81,7 @@ impl Desk {
             counters,
             taps: Vec::new(),
             recent: Recent::new(),
-            pending: None,
+            changing: None,
             ending: None,
             on_exit: Parting::Accept,
         }
@@ -149,12 +156,13 @@ impl Desk {
     /// on is done with the next look.
     pub fn obey(&mut self, mut source: Option<&mut Box<dyn PacketSource>>) {
         loop {
-            if let Some(pending) = self.pending.take() {
-                if source.is_none() && !pending.accord.is_settled(pending.ready.voted) {
-                    self.pending = Some(pending);
+            if let Some(changing) = self.changing.take() {
+                if waits(&changing, source.as_deref()) {
+                    self.changing = Some(changing);
                     return;
                 }
-                self.conclude(pending, source.as_deref_mut());
+                self.go_on_changing(changing, source.as_deref_mut());
+                continue;
             }
             match self.mailbox.try_recv() {
                 Ok(Order::Adopt(generation, reply)) => {
@@ -202,108 +210,94 @@ impl Desk {
         }
     }
 
-    /// Gets ready for a new chain, and takes it: at once, or when all workers are ready.
+    /// Begins to change to a generation: sets the source up for it.
     fn adopt(
         &mut self,
-        mut generation: Generation,
+        generation: Generation,
         reply: Sender<Adopted>,
         source: Option<&mut Box<dyn PacketSource>>,
     ) {
-        let began = Instant::now();
-        // Whoever comes too late need not prepare anything.
-        let is_off = |accord: &Arc<Accord>| accord.decided() == Some(false);
-        if generation.accord.as_ref().is_some_and(is_off) {
-            // Whoever asked may have given up waiting.
-            let _ = reply.send(refused(generation, NotAdopted::Others, began));
-            return;
-        }
-        let ready = match self.get_ready(&mut generation.places, source, began) {
-            Ok(ready) => ready,
-            Err(why) => {
-                if let Some(accord) = &generation.accord {
-                    accord.refuse();
-                }
-                let refused = refused(generation, why, began);
-                // Whoever asked may have given up waiting.
-                let _ = reply.send(refused);
-                return;
-            }
-        };
-        let accord = generation.accord.clone().unwrap_or_default();
-        accord.agree();
-        self.pending = Some(Pending {
+        let before = self.needs();
+        let incoming = generation.places.iter();
+        let incoming = incoming.filter_map(|place| place.incoming.as_ref());
+        let wide = incoming.fold(before, |needs, stage| needs.union(stage.needs()));
+        let coming = Coming {
             generation,
-            accord,
             reply,
-            ready,
-        });
+            before,
+            wide,
+        };
+        // Whoever comes too late need not prepare anything.
+        let accord = coming.generation.accord.as_ref();
+        if accord.is_some_and(|accord| accord.decided() == Some(false)) {
+            return coming.refused(NotAdopted::Others, Instant::now());
+        }
+        if wide != before
+            && let Some(source) = source
+            && let Err(error) = source.configure(wide)
+        {
+            return coming.refused(NotAdopted::Source(error), Instant::now());
+        }
+        self.changing = Some(Changing::Widened(coming));
     }
 
-    /// Widens the source, and has those that take over do so: no stage is called with less
-    /// than it needs.
-    fn get_ready(
-        &mut self,
-        places: &mut [Place],
-        mut source: Option<&mut Box<dyn PacketSource>>,
-        began: Instant,
-    ) -> Result<Ready, NotAdopted> {
-        let before = self.needs();
-        let incoming = places.iter().filter_map(|place| place.incoming.as_ref());
-        let wide = incoming.fold(before, |needs, stage| needs.union(stage.needs()));
-        if wide != before
-            && let Some(source) = source.as_deref_mut()
-        {
-            source.configure(wide).map_err(NotAdopted::Source)?;
+    fn go_on_changing(&mut self, changing: Changing, source: Option<&mut Box<dyn PacketSource>>) {
+        match changing {
+            Changing::Widened(coming) => self.get_ready(coming, source),
+            Changing::Ready(coming, ready) => self.conclude(coming, &ready, source),
         }
-        match self.chain.hand_over(places) {
-            Ok(handed) => Ok(Ready {
-                began,
-                voted: Instant::now(),
-                before,
-                wide,
-                handed,
-            }),
+    }
+
+    /// Has those that take over do so, and says that this worker is ready.
+    fn get_ready(&mut self, mut coming: Coming, source: Option<&mut Box<dyn PacketSource>>) {
+        let began = Instant::now();
+        match self.chain.hand_over(&mut coming.generation.places) {
+            Ok(handed) => {
+                let accord = coming.generation.accord.clone().unwrap_or_default();
+                accord.agree();
+                let ready = Ready {
+                    accord,
+                    began,
+                    voted: Instant::now(),
+                    handed,
+                };
+                self.changing = Some(Changing::Ready(coming, ready));
+            }
             Err(refusal) => {
-                self.narrow(wide, before, source);
-                Err(NotAdopted::HandOver(refusal))
+                self.narrow(coming.wide, coming.before, source);
+                coming.refused(NotAdopted::HandOver(refusal), began);
             }
         }
     }
 
     /// Waits until all workers are ready, and takes the new chain if they are.
-    fn conclude(&mut self, pending: Pending, source: Option<&mut Box<dyn PacketSource>>) {
-        let Pending {
+    fn conclude(
+        &mut self,
+        coming: Coming,
+        ready: &Ready,
+        source: Option<&mut Box<dyn PacketSource>>,
+    ) {
+        let Ready { began, handed, .. } = *ready;
+        if !ready.accord.wait(ready.voted) {
+            self.narrow(coming.wide, coming.before, source);
+            return coming.refused(NotAdopted::Others, began);
+        }
+        let Coming {
             generation,
-            accord,
             reply,
-            ready:
-                Ready {
-                    began,
-                    voted,
-                    before,
-                    wide,
-                    handed,
-                },
-        } = pending;
-        let adopted = if accord.wait(voted) {
-            let retired = self.chain.rearrange(generation.places);
-            Adopted {
-                number: generation.number,
-                retired,
-                refused: None,
-                pause: began.elapsed(),
-                handed,
-            }
-        } else {
-            refused(generation, NotAdopted::Others, began)
-        };
-        let after = match adopted.refused {
-            None => self.needs(),
-            Some(_) => before,
-        };
-        self.narrow(wide, after, source);
+            wide,
+            ..
+        } = coming;
+        let retired = self.chain.rearrange(generation.places);
+        self.narrow(wide, self.needs(), source);
         // Whoever asked may have given up waiting.
-        let _ = reply.send(adopted);
+        let _ = reply.send(Adopted {
+            number: generation.number,
+            retired,
+            refused: None,
+            pause: began.elapsed(),
+            handed,
+        });
     }
 
     fn narrow(&self, wide: Needs, after: Needs, source: Option<&mut Box<dyn PacketSource>>) {
@@ -358,14 +352,35 @@ impl Desk {
     }
 }
 
-/// The answer of who goes on with the generation before.
-fn refused(generation: Generation, why: NotAdopted, began: Instant) -> Adopted {
-    let places = generation.places.into_iter();
-    Adopted {
-        number: generation.number,
-        retired: places.filter_map(|place| place.incoming).collect(),
-        refused: Some(why),
-        pause: began.elapsed(),
-        handed: Handed::default(),
+/// Whether a generation cannot be gone on with now: the source still has packets that came
+/// before it was set up for it, or nobody serves the queue and others are not ready.
+fn waits(changing: &Changing, source: Option<&Box<dyn PacketSource>>) -> bool {
+    match (changing, source) {
+        (Changing::Widened(coming), Some(source)) => {
+            coming.generation.accord.is_some() && source.holds_packets()
+        }
+        (Changing::Ready(_, ready), None) => !ready.accord.is_settled(ready.voted),
+        _ => false,
+    }
+}
+
+impl Coming {
+    /// The worker goes on with the generation before.
+    fn refused(self, why: NotAdopted, began: Instant) {
+        let Self {
+            generation, reply, ..
+        } = self;
+        if let Some(accord) = &generation.accord {
+            accord.refuse();
+        }
+        let places = generation.places.into_iter();
+        // Whoever asked may have given up waiting.
+        let _ = reply.send(Adopted {
+            number: generation.number,
+            retired: places.filter_map(|place| place.incoming).collect(),
+            refused: Some(why),
+            pause: began.elapsed(),
+            handed: Handed::default(),
+        });
     }
 }

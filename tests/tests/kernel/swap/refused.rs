@@ -169,10 +169,12 @@ fn a_version_that_reads_more_is_given_more_from_its_first_packet() {
     unharmed(&report);
     let listed = bench.listed();
     assert_eq!(listed["faults"], 0, "{listed}");
-    // Those that were queued for the narrower one are not given to the wider.
+    // Those that were queued for the narrower one are decided by it, but for one that the
+    // kernel cut at the very moment in which it was told to cut no more.
     let packets = &listed["packets"];
     let [seen, skipped] = ["seen", "skipped"].map(|kind| packets[kind].as_u64().unwrap());
     println!("{seen} seen, {skipped} queued too short for who came to take over");
+    assert!(skipped <= 2, "{listed}");
     assert_eq!(seen + skipped, report.sent, "{listed}");
     assert_eq!(bench.counted().iter().sum::<u64>(), seen);
 }
