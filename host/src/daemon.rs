@@ -1,5 +1,6 @@
 //! The daemon: wires the parts together, and decides nothing.
 
+use std::ffi::OsString;
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
@@ -61,6 +62,9 @@ pub struct Config {
     pub on_exit: Parting,
     /// Whether it takes the place of the daemon that runs, with the chain of that one.
     pub upgrade: bool,
+    /// With what arguments another daemon is started that is to take this one's place; `None`
+    /// if none can be.
+    pub arguments: Option<Vec<OsString>>,
     /// What all of that came from, to be read again and to be shown.
     pub running: Running,
 }
@@ -226,7 +230,7 @@ pub fn run_on(config: &Config, queues: impl Queues + 'static) -> Result<(), Daem
             .descriptor()
             .map_err(system("keep the control socket for another daemon"))?,
         doors: Box::new(move |open| doors.set(open)),
-        successor: Box::new(successor::start),
+        successor: successor::starter(config.arguments.clone()),
     });
     // They outlive this process if another one takes its place.
     let rules = Arc::new(Mutex::new(Some(rules)));

@@ -15,7 +15,6 @@ use ipqext_host::control::ControlError;
 use ipqext_host::daemon::{self, Config, DaemonError};
 use ipqext_host::event::Wanted;
 use ipqext_host::packet::{Packet, Settlement};
-use ipqext_host::source::Parting;
 use ipqext_host::source::memory::{MemoryQueue, memory};
 use ipqext_tests::guests;
 use ipqext_tests::programs::{Client, PATIENCE, wait_until};
@@ -900,7 +899,7 @@ impl Place {
     fn config(&self, start: Vec<Wanted>) -> Config {
         Config {
             upgrade: false,
-            on_exit: Parting::Accept,
+            arguments: None,
             ext_dir: self.dir.path().join("ext"),
             watch: true,
             socket: Some(self.socket()),

@@ -10,7 +10,7 @@ use ipqext_protocol::faults::Faults;
 use ipqext_protocol::swap::{Promote, Rollback, SetParams, Swap};
 use ipqext_protocol::terms::{Limits, Policy, SetLimits, SetPolicy};
 use ipqext_protocol::trace::{Explain, Trace};
-use ipqext_protocol::{Add, Group, MoveTo, Named, Request, SetGrant, SetGroup, SetLog};
+use ipqext_protocol::{Add, Group, MoveTo, Named, Request, SetGrant, SetGroup, SetLog, Upgrade};
 use ipqext_tests::programs::{Killed, PATIENCE};
 
 #[test]
@@ -152,12 +152,17 @@ fn the_wire_form_of_every_command() {
         Command::Reload,
         Command::Config,
         Command::Status,
+        Command::Upgrade(Upgrade::default()),
+        Command::Upgrade(Upgrade {
+            binary: Some("/usr/bin/ipqext-host".to_owned()),
+        }),
         Command::Shutdown,
     ];
     let lines = commands.map(|command| {
         // Were there a command more, this would not compile until it is above.
         match command {
             Command::List | Command::Status | Command::Shutdown => {}
+            Command::Upgrade(_) => {}
             Command::Reload | Command::Config => {}
             Command::Add(_) | Command::Group(_) => {}
             Command::Delete(_) | Command::Start(_) | Command::Stop(_) | Command::Reset(_) => {}
@@ -202,6 +207,8 @@ fn the_wire_form_of_every_command() {
     {"jsonrpc":"2.0","id":7,"method":"reload"}
     {"jsonrpc":"2.0","id":7,"method":"config"}
     {"jsonrpc":"2.0","id":7,"method":"status"}
+    {"jsonrpc":"2.0","id":7,"method":"upgrade","params":{}}
+    {"jsonrpc":"2.0","id":7,"method":"upgrade","params":{"binary":"/usr/bin/ipqext-host"}}
     {"jsonrpc":"2.0","id":7,"method":"shutdown"}
     "#);
 }

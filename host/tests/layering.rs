@@ -65,6 +65,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("queues", &[]),
     ("completion", &[]),
     ("systemd", &[]),
+    // What two daemons say to each other has no type of either.
+    ("handover", &[]),
     ("units", &[]),
     ("source", &["packet"]),
     ("chain", &["packet", "telemetry"]),
@@ -107,6 +109,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "chain",
             "event",
+            "handover",
             "packet",
             "registry",
             "runtime",
@@ -135,6 +138,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "chain::Saying",
             "chain::Share",
             "event",
+            "handover::HELLO",
+            "handover::VERSION",
             "packet",
             "runtime::API_VERSION",
             "runtime::CompileError",
@@ -153,9 +158,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
+            "config::Config",
             "config::Running",
             "control",
             "event",
+            "handover",
             "links",
             "packet::MarkRules",
             "packet::Needs",
@@ -231,6 +238,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["bin", "cli", "client", "completion", "rules/matching.rs"],
     ),
     ("clap_complete", &["completion"]),
+    ("postcard", &["handover"]),
     ("clap_mangen", &["cli"]),
     ("anyhow", &["bin", "runtime/engine.rs"]),
     // Nothing asynchronous on a worker. The last one only gets a type.

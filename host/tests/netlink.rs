@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipqext_host::packet::{Batch, Edits, Needs, Settlement};
 use ipqext_host::source::netlink::{NetlinkConfig, NetlinkSource};
-use ipqext_host::source::{Gso, PacketSource, Predecessor, Received};
+use ipqext_host::source::{Gso, PacketSource, Parting, Predecessor, Received};
 use ipqext_tests::kernel;
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -326,4 +326,32 @@ fn a_descriptor_of_another_kind_is_refused() {
     };
     let adopted = NetlinkSource::adopt(socket, elsewhere, reads(100), Predecessor::Died);
     assert_eq!(adopted.unwrap().settings().queue, 6, "it is bound then");
+}
+
+/// What waits at the end goes on or is dropped, read or not, also where nothing was ever read.
+#[test]
+fn what_waits_at_the_end_is_accepted_or_dropped_at_once() {
+    let test = "what_waits_at_the_end_is_accepted_or_dropped_at_once";
+    let Some(mut bench) = Bench::new(test, 4096, reads(100)) else {
+        return;
+    };
+    let mut batch = Batch::new();
+    for (round, reads, parting) in [
+        (0, false, Parting::Accept),
+        (1, false, Parting::Drop),
+        (2, true, Parting::Accept),
+        (3, true, Parting::Drop),
+    ] {
+        let numbers = round * 100..round * 100 + 100;
+        bench.send(numbers.clone(), 100);
+        if reads {
+            assert_eq!(bench.source.recv(&mut batch).unwrap(), Received::Packets);
+        }
+        assert!(bench.source.release(parting).unwrap());
+        let expected = match parting {
+            Parting::Accept => numbers.collect(),
+            Parting::Drop => Vec::new(),
+        };
+        assert_eq!(bench.arrived(), expected, "round {round}");
+    }
 }

@@ -17,7 +17,9 @@ use ipqext_host::packet::{
 use ipqext_host::source::memory::{MemoryQueue, MemorySource, Settled, memory};
 use ipqext_host::source::{Meter, PacketSource, Parting, Received, SourceError};
 use ipqext_host::telemetry::{StageCounters, WorkerCounters};
-use ipqext_host::worker::{Adopted, Desk, Generation, LifecycleAnswer, Order, Worker, WorkerError};
+use ipqext_host::worker::{
+    Accord, Adopted, Desk, Generation, LifecycleAnswer, Order, Worker, WorkerError,
+};
 use ipqext_tests::programs::{PATIENCE, wait_until};
 use proptest::prelude::*;
 
@@ -56,6 +58,74 @@ fn a_worker_that_is_told_to_drain_first_settles_what_waits() {
     assert!(settled.iter().all(dropped), "the chain decided these too");
     let stages = result.unwrap();
     assert_eq!(stages.len(), 1, "the stages are handed back");
+}
+
+#[test]
+fn what_there_is_no_time_for_at_the_end_is_dropped_where_that_is_wanted() {
+    let bench = Bench::parting_with(Parting::Drop);
+    let slow = |id| {
+        if id == 65 {
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        Verdict::Accept
+    };
+    let (open, gate) = channel();
+    let first = move |id| {
+        if id == 1 {
+            wait(&gate)
+        }
+        slow(id)
+    };
+    bench.adopt(1, vec![place(1, accepts(), first)]);
+    bench.push(1..=300);
+    bench.order(Order::Drain);
+    open.send(()).unwrap();
+    let (settled, result) = bench.join(300);
+    let accepted = settled
+        .iter()
+        .filter(|one| one.settlement == Settlement::Accept);
+    let accepted = accepted.count();
+    assert_eq!(accepted, 128, "two batches were decided");
+    let rest = &settled[accepted..];
+    assert!(rest.iter().all(|one| one.settlement == Settlement::Drop));
+    result.unwrap();
+}
+
+#[test]
+fn a_worker_halts_with_all_that_waits_left_where_it_is_or_goes_on_if_nobody_waits_for_it() {
+    let (queue, source) = memory();
+    let (mailbox, orders) = channel();
+    let counters = Arc::<WorkerCounters>::default();
+    let waker = source.waker();
+    let desk = Desk::new(orders, Arc::default(), counters.clone(), u32::MAX);
+    let worker = Worker::new(Box::new(source), desk);
+    let working = std::thread::spawn(move || worker.run());
+    // Who ordered it has given up.
+    let late = Arc::<Accord>::default();
+    late.refuse();
+    mailbox.send(Order::Halt(late)).unwrap();
+    waker.wake_by_ref();
+    queue.push((1..=3).map(|id| packet(id, Vec::new())));
+    wait_until("three packets are counted", || counters.received.get() == 3);
+
+    let accord = Arc::<Accord>::default();
+    mailbox.send(Order::Halt(accord.clone())).unwrap();
+    waker.wake_by_ref();
+    let ended = working.join().unwrap();
+    assert_eq!(accord.decided(), Some(true));
+    assert!(ended.is_halted && ended.result.is_ok());
+    assert_eq!(counters.pulse.get() % 2, 0, "it is not at work");
+    queue.push((4..=6).map(|id| packet(id, Vec::new())));
+    assert_eq!(ids(&queue.take_all_settled()), [1, 2, 3], "nobody serves");
+
+    let worker = Worker::new(ended.source.unwrap(), ended.desk);
+    let working = std::thread::spawn(move || worker.run());
+    wait_until("six packets are counted", || counters.received.get() == 6);
+    mailbox.send(Order::Drain).unwrap();
+    waker.wake_by_ref();
+    let ended = working.join().unwrap();
+    assert!(!ended.is_halted && ended.result.is_ok());
+    assert_eq!(ids(&queue.take_all_settled()), [4, 5, 6]);
 }
 
 #[test]
@@ -416,12 +486,16 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::parting_with(Parting::Accept)
+    }
+
+    fn parting_with(parting: Parting) -> Self {
         let (queue, source) = memory();
         let (mailbox, orders) = channel();
         let counters = Arc::<WorkerCounters>::default();
         let waker = source.waker();
         let desk = Desk::new(orders, Arc::default(), counters.clone(), u32::MAX);
-        let worker = Worker::new(Box::new(source), desk);
+        let worker = Worker::new(Box::new(source), desk.on_exit(parting));
         let (ended, end) = channel();
         std::thread::spawn(move || {
             let end = worker.run();
@@ -546,6 +620,13 @@ fn known(id: u64) -> Place {
             ..Terms::default()
         },
         incoming: None,
+    }
+}
+
+fn accepts() -> Needs {
+    Needs {
+        verdicts: Verdicts::ACCEPT,
+        ..Needs::default()
     }
 }
 

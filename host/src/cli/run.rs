@@ -255,6 +255,7 @@ pub(super) fn run(mut run: Run) -> Result<(), CliError> {
         },
         rules,
         upgrade,
+        arguments: Some(std::env::args_os().skip(1).collect()),
         on_exit: holds.on_exit,
         running,
     };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::service::{self, Service, Sockets};
 use super::{DaemonError, Ground, Queues, announce_queues, let_go, system};
-use crate::config;
+use crate::config::Config as Document;
 use crate::control::ControlSocket;
 use crate::event::Wanted;
 use crate::handover::{
@@ -143,7 +143,7 @@ fn try_to_take_over(
 /// Compiles and initialises what the other one has.
 fn prepare(supervisor: &mut Supervisor, estate: &Estate) -> Result<(), DaemonError> {
     let origin = "the daemon that runs";
-    let chain = config::Config::parse(estate.config.as_bytes(), origin.as_ref());
+    let chain = Document::parse(estate.config.as_bytes(), origin.as_ref());
     let chain = chain.map_err(|wrong| HandoverError::NoMessage(wrong.to_string()))?;
     if chain.extensions.len() != estate.extensions.len() {
         let text = "not as many extensions as it says".to_owned();

@@ -7,17 +7,26 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::supervisor::Successor;
+
 /// What has a daemon take another one's place, among the options of `ipqext-host run`.
 const UPGRADE: &str = "--upgrade";
 
-/// Starts it: the program of this process, or another one, with the same arguments.
-pub(super) fn start(program: Option<&Path>) -> io::Result<Child> {
+/// Starts it with the arguments of this process: the same program, or another one.
+pub(super) fn starter(own: Option<Vec<OsString>>) -> Box<Successor> {
+    Box::new(move |program| match &own {
+        Some(own) => start(program, own),
+        None => Err(io::Error::other("this daemon is part of another program")),
+    })
+}
+
+fn start(program: Option<&Path>, own: &[OsString]) -> io::Result<Child> {
     let program = match program {
         Some(program) => program.to_owned(),
         None => own_program(env::current_exe()?),
     };
     Command::new(program)
-        .args(arguments(env::args_os().skip(1)))
+        .args(arguments(own))
         .stdin(Stdio::null())
         // They are this process's own.
         .env_remove("WATCHDOG_PID")
@@ -27,8 +36,9 @@ pub(super) fn start(program: Option<&Path>) -> io::Result<Child> {
         .spawn()
 }
 
-fn arguments(own: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut arguments: Vec<_> = own.filter(|argument| argument != UPGRADE).collect();
+fn arguments(own: &[OsString]) -> Vec<OsString> {
+    let others = own.iter().filter(|argument| *argument != UPGRADE);
+    let mut arguments: Vec<_> = others.cloned().collect();
     arguments.push(UPGRADE.into());
     arguments
 }
@@ -65,8 +75,8 @@ mod tests {
     #[test]
     fn it_is_told_once_to_upgrade() {
         for own in [&["run", "-e", "x"][..], &["run", "--upgrade", "-e", "x"]] {
-            let own = own.iter().map(OsString::from);
-            assert_eq!(arguments(own), ["run", "-e", "x", "--upgrade"]);
+            let own: Vec<_> = own.iter().map(OsString::from).collect();
+            assert_eq!(arguments(&own), ["run", "-e", "x", "--upgrade"]);
         }
     }
 }

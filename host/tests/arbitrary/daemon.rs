@@ -27,6 +27,7 @@ impl Daemon {
         std::fs::write(dir.path().join("smallest.wasm"), smallest()).unwrap();
         let config = Config {
             upgrade: false,
+            arguments: None,
             on_exit: Default::default(),
             ext_dir: dir.path().to_owned(),
             watch: true,
