@@ -224,6 +224,10 @@ pub fn run_on(config: &Config, queues: impl Queues + 'static) -> Result<(), Daem
 
     let files = files.map(|files| files.watch(events.clone())).transpose();
     let _watching = files.map_err(system("start the watcher of the ext-dir"))?;
+    supervisor.on_reload({
+        let service = service.clone();
+        Box::new(move |is_reloading| service.reloading(is_reloading))
+    });
     let doors = control.doors();
     supervisor.hands_over(Premises {
         listener: control

@@ -136,6 +136,7 @@ pub struct Supervisor {
     leaving: Retired,
     /// What else is handed over to another daemon; none where it cannot be.
     premises: Option<Premises>,
+    on_reload: Option<Box<dyn Fn(bool) + Send>>,
     /// A daemon that was started to take this one's place.
     heir: Option<Started>,
     began: Instant,
@@ -172,6 +173,7 @@ impl Supervisor {
             next_edition: 0,
             leaving: Vec::new(),
             premises: None,
+            on_reload: None,
             heir: None,
             began: Instant::now(),
         }
@@ -181,6 +183,11 @@ impl Supervisor {
     /// workers that are employed after it.
     pub fn on_exit(&mut self, parting: Parting) {
         self.crew.on_exit(parting);
+    }
+
+    /// Tells of each reload: true when it begins, false when it has ended.
+    pub fn on_reload(&mut self, tell: Box<dyn Fn(bool) + Send>) {
+        self.on_reload = Some(tell);
     }
 
     /// Watches over the workers that are employed.
@@ -382,11 +389,24 @@ impl Supervisor {
             Command::Explain(sample) => self.explain(sample),
             Command::Faults(name) => self.faults(name.as_deref()),
             Command::Extension { name, action } => self.act(&canonical(&name), action),
-            Command::Reload => self.reload(),
+            Command::Reload => self.reload_aloud(),
             Command::Config => Ok(self.config()),
             // They end the daemon, and so are not for who goes on.
             Command::Upgrade(_) | Command::Shutdown => Err(CommandError::ShuttingDown),
         }
+    }
+
+    /// Reads the configuration file again; whoever is to know hears of it before and after.
+    fn reload_aloud(&mut self) -> Result<Reply, CommandError> {
+        let tell = |supervisor: &Self, reloading| {
+            if let Some(tell) = &supervisor.on_reload {
+                tell(reloading);
+            }
+        };
+        tell(self, true);
+        let reloaded = self.reload();
+        tell(self, false);
+        reloaded
     }
 
     /// Makes a new generation and waits until every worker adopted it. `changed`

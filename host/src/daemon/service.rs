@@ -6,6 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::time::{TimeSpec, TimeValLike};
+use nix::time::{ClockId, clock_gettime};
+
 use crate::source::PacketSource;
 use crate::systemd::{self, Manager};
 use crate::worker::{Trouble, Vigil};
@@ -93,6 +96,19 @@ impl Service {
     pub(super) fn ready(&self, queues: &str) {
         let state = format!("READY=1\nSTATUS=serving queue {queues}");
         self.attempt("readiness", |manager| manager.tell(&state));
+    }
+
+    /// Tells it that the daemon reads its configuration file again, or has done so.
+    pub(super) fn reloading(&self, is_reloading: bool) {
+        self.attempt("a reload", |manager| match is_reloading {
+            true => {
+                // By when later answers are told from earlier ones.
+                let now: TimeSpec = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
+                let usec = now.num_microseconds();
+                manager.tell(&format!("RELOADING=1\nMONOTONIC_USEC={usec}"))
+            }
+            false => manager.tell("READY=1"),
+        });
     }
 
     /// Tells it that the daemon is ending.

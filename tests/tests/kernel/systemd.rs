@@ -139,6 +139,7 @@ fn killed_under_flood_with_its_queues_kept_no_packet_is_lost() {
     );
     is_whole(&report);
     assert_eq!(service.count("killed"), kills);
+    assert_eq!(service.count("heard RELOADING=1"), 0, "{}", service.log());
     let again = "queue was kept by the service manager";
     assert_eq!(service.output().matches(again).count(), kills);
     // The same socket is not kept twice.
@@ -182,6 +183,12 @@ fn a_stop_leaves_queues_kept_and_a_shutdown_does_not() {
     assert_eq!(service.count("removed"), 0, "{}", service.log());
 
     let mut service = Service::start(&net, dir.path(), NEVER, &arguments);
+    let ready = service.count("READY=1");
+    // There is no file to read, and all is as before.
+    let reload = Client::connect(&service.socket()).request("reload", json!({}));
+    assert_eq!(reload["error"]["data"]["kind"], "no-config", "{reload}");
+    service.heard("heard RELOADING=1,MONOTONIC_USEC=", 1);
+    service.heard("READY=1", ready + 1);
     service.request("shutdown", json!({}));
     assert_eq!(service.ended(), 0, "{}", service.output());
     for queue in [3, 4] {

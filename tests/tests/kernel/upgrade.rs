@@ -459,6 +459,14 @@ fn states_are_dealt_anew_where_there_are_more_or_fewer_queues() {
     let queues = daemon.json("status")["queues"].as_array().unwrap().len();
     assert_eq!(queues, 2);
     assert_eq!(daemon.listed("counter")["packets"]["seen"], report.sent);
+    // One that is stopped keeps its state as well.
+    daemon.ipqext("stop counter");
+    write("0:2");
+    heir.is(daemon.json("upgrade")["pid"].as_u64().unwrap() as u32);
+    assert_eq!(daemon.listed("counter")["state"], "stopped");
+    assert_eq!(counted(&daemon), report.sent);
+    daemon.ipqext("start counter");
+    assert_eq!(counted(&daemon), report.sent);
 }
 
 #[test]
