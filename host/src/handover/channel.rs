@@ -211,8 +211,8 @@ mod tests {
         };
         let expected = format!("{state:?}");
         let sending = std::thread::spawn(move || {
-            let stream = a.0.try_clone().unwrap();
-            let descriptors = vec![stream.as_fd(); 300];
+            let input = io::stdin();
+            let descriptors = vec![input.as_fd(); 300];
             a.send(&Message::State(state), &descriptors).unwrap();
             a.send(&Message::Go, &[]).unwrap();
         });
