@@ -157,7 +157,7 @@ impl Desk {
     pub fn obey(&mut self, mut source: Option<&mut Box<dyn PacketSource>>) {
         loop {
             if let Some(changing) = self.changing.take() {
-                if waits(&changing, source.as_deref()) {
+                if waits(&changing, source.as_deref().map(|source| &**source)) {
                     self.changing = Some(changing);
                     return;
                 }
@@ -354,7 +354,7 @@ impl Desk {
 
 /// Whether a generation cannot be gone on with now: the source still has packets that came
 /// before it was set up for it, or nobody serves the queue and others are not ready.
-fn waits(changing: &Changing, source: Option<&Box<dyn PacketSource>>) -> bool {
+fn waits(changing: &Changing, source: Option<&dyn PacketSource>) -> bool {
     match (changing, source) {
         (Changing::Widened(coming), Some(source)) => {
             coming.generation.accord.is_some() && source.holds_packets()
