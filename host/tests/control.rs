@@ -906,6 +906,7 @@ impl Place {
             extensions: start,
             queues: 0..=0,
             processors: Vec::new(),
+            on_exit: Default::default(),
             cache_dir: None,
             coredump_dir: None,
             marks: u32::MAX.into(),
