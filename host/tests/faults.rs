@@ -232,6 +232,7 @@ impl Running {
         });
         self.send(Event::Notice(Notice::Fault(Box::new(FaultReport {
             stage: StageId(stage),
+            edition: 1,
             worker: 0,
             at: SystemTime::now(),
             call: "proc",
