@@ -26,6 +26,7 @@ use crate::runtime::Runtime;
 use crate::source::{Demand, Gso, OpenError, PacketSource, Parting};
 use crate::worker::{Accord, Generation, Vigil, WorkerError};
 
+mod changed;
 mod commands;
 mod crew;
 mod effective;
@@ -33,6 +34,7 @@ mod explain;
 mod extension;
 mod faults;
 mod inherit;
+mod leaving;
 mod member;
 mod preflight;
 mod probation;

@@ -12,10 +12,9 @@
 //! **Invariant:** until the new one is adopted, whatever fails leaves the running one as it
 //! was.
 
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::Supervisor;
 use super::commands::shown;
@@ -23,14 +22,8 @@ use super::crew::refused;
 use super::extension::{Extension, Life};
 use super::probation::Probation;
 use super::version::{Candidate, Found, Version, granted};
-use crate::chain::{Handed, Lifecycle, Saved, Stage, Terms};
-use crate::event::{
-    Carried, CommandError, Event, Notice, Rejected, Reply, Swap, Swapped, Took, VersionReport,
-};
-use crate::registry::canonical;
-
-/// A changed file that cannot be taken at the moment is looked at again after so long.
-const LOOKS_AGAIN: Duration = Duration::from_secs(5);
+use crate::chain::{Handed, Saved, Stage, Terms};
+use crate::event::{Carried, CommandError, Reply, Swap, Swapped, Took, VersionReport};
 
 /// The version before the one that runs.
 pub(super) struct Previous {
@@ -60,6 +53,18 @@ impl Previous {
 
     pub(super) fn version(&self) -> &Version {
         &self.version
+    }
+
+    /// Where what a stage of it saved at its end is to be kept.
+    pub(super) fn saved_by(
+        &mut self,
+        stage: &Stage,
+        worker: u32,
+    ) -> Option<&mut Option<Arc<Saved>>> {
+        match self.version.edition == stage.edition {
+            true => self.saved.get_mut(worker as usize),
+            false => None,
+        }
     }
 }
 
@@ -91,7 +96,7 @@ impl Supervisor {
     }
 
     /// Has what a file has take the place of the running version.
-    fn take_file(
+    pub(super) fn take_file(
         &mut self,
         place: usize,
         found: Found,
@@ -378,111 +383,6 @@ impl Supervisor {
         }
         Ok(())
     }
-
-    /// Finishes the stages that no worker has any more, off the workers and after the
-    /// answer. What they have saved is kept to go back to.
-    pub(super) fn finish_leaving(&mut self) {
-        for (worker, mut stage) in std::mem::take(&mut self.leaving) {
-            if stage.is_spoiled() {
-                continue;
-            }
-            // What it does now is not the doing of the version that runs.
-            stage.retire();
-            let allowed = stage.terms().limits.call_deadline;
-            let mut known = self.extensions.iter_mut();
-            let known = known.find(|known| known.id() == stage.id);
-            let previous = known.and_then(|known| known.previous.as_mut());
-            let previous = previous.filter(|it| it.version.edition == stage.edition);
-            if let Some(saved) = previous.and_then(|it| it.saved.get_mut(worker as usize)) {
-                // What it cannot save now it may have saved before.
-                *saved = stage.save(allowed).unwrap_or_else(|_| stage.last_saved());
-            }
-            let mut calls = vec![Lifecycle::Fini];
-            if stage.is_started() {
-                calls.insert(0, Lifecycle::Stop);
-            }
-            for call in calls {
-                if let Err(error) = stage.lifecycle(call) {
-                    let extension = &*stage.name;
-                    tracing::warn!(extension, error = %error, "while a version was finished");
-                }
-            }
-        }
-    }
-
-    /// A file of the ext-dir has changed: the extension of its name is swapped, unless the
-    /// file has what was considered already.
-    pub(super) fn file_changed(&mut self, file: &Path) {
-        let name = file.file_stem().and_then(|stem| stem.to_str());
-        let Some(place) = name.and_then(|name| self.place_of(&canonical(name)).ok()) else {
-            return;
-        };
-        let name = self.extensions[place].name().to_owned();
-        let found = match self.find(&name, None) {
-            Ok(found) => found,
-            Err(error) => return self.not_read(place, file, &error),
-        };
-        let extension = &mut self.extensions[place];
-        let now = (found.file.clone(), found.hash);
-        if extension.considered.as_ref() == Some(&now) {
-            return;
-        }
-        if extension.version.compiled.hash == found.hash {
-            extension.considered = Some(now);
-            return;
-        }
-        if let Err(error) = self.check_untried(place) {
-            // It is looked at again when the trial has ended.
-            let extension = &mut self.extensions[place];
-            extension.is_file_due = true;
-            extension.reject(found.file, error.to_string());
-            return;
-        }
-        let (how, mut took) = (Swap::default(), Took::default());
-        let swapped = self.take_file(place, found, &how, &mut took);
-        let is_passing = swapped.as_ref().is_err_and(CommandError::is_passing);
-        // Why not is in the log, and in the list.
-        let _ = self.swapped(place, Some(file.to_owned()), swapped);
-        if is_passing {
-            self.extensions[place].considered = None;
-            self.look_again(file.to_owned());
-        }
-    }
-
-    /// Has a file looked at again after a moment.
-    fn look_again(&self, file: PathBuf) {
-        let events = self.events.clone();
-        let remind = move || {
-            std::thread::sleep(LOOKS_AGAIN);
-            // With the daemon ending there may be nobody to tell.
-            let _ = events.send(Event::Notice(Notice::FileChanged(file)));
-        };
-        let reminder = std::thread::Builder::new().name("ipqext-reminder".to_owned());
-        if let Err(error) = reminder.spawn(remind) {
-            tracing::warn!(error = %error, "a changed file waits for its next change");
-        }
-    }
-
-    /// Tells of a changed file that cannot be read. One that is gone changes nothing.
-    fn not_read(&mut self, place: usize, file: &Path, error: &CommandError) {
-        let is_gone = match error {
-            CommandError::Unreadable { source, .. } => source.kind() == ErrorKind::NotFound,
-            error => matches!(error, CommandError::Unknown { .. }),
-        };
-        let reason = error.to_string();
-        let extension = &mut self.extensions[place];
-        let is_told = |rejected: &Rejected| rejected.hash.is_none() && rejected.reason == reason;
-        if is_gone || extension.rejected.as_ref().is_some_and(is_told) {
-            return;
-        }
-        tracing::error!(
-            extension = extension.name(),
-            file = %file.display(),
-            error = %error,
-            "a changed file is not taken"
-        );
-        extension.reject(file.to_owned(), reason);
-    }
 }
 
 impl Version {
@@ -514,18 +414,6 @@ impl Extension {
             terms: std::mem::replace(&mut self.terms, terms),
             stages: idle.into_iter().flatten().collect(),
         }
-    }
-
-    /// Notes why a version does not run.
-    pub(super) fn reject(&mut self, file: PathBuf, reason: String) {
-        let considered = self.considered.as_ref();
-        let considered = considered.filter(|(of, _)| *of == file);
-        self.rejected = Some(Rejected {
-            at: SystemTime::now(),
-            hash: considered.map(|(_, hash)| hash.to_string()),
-            file,
-            reason,
-        });
     }
 }
 
