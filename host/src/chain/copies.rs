@@ -273,6 +273,14 @@ impl Copier {
         self.needs
     }
 
+    /// Another batch comes: what is noted of one that was not settled is lost.
+    pub(super) fn forget(&mut self) {
+        if let Some(left) = self.noted.take() {
+            self.lose(left.packets.len());
+            self.free.push(left);
+        }
+    }
+
     /// A buffer in which the packets stand that are about to come to the stage.
     pub(super) fn begin(
         &mut self,
@@ -280,11 +288,6 @@ impl Copier {
         links: &Arc<Links>,
         terms: Terms,
     ) -> Option<Box<Copies>> {
-        // If it is there, a batch was not evaluated to its end.
-        if let Some(left) = self.noted.take() {
-            self.lose(left.packets.len());
-            self.free.push(left);
-        }
         if self.shared.is_over.load(Ordering::Relaxed) {
             return None;
         }

@@ -297,6 +297,9 @@ impl Stage {
     /// Gives the filter the undecided packets of its group, and applies what it
     /// says of them. What becomes of those that it does not decide, its policy says.
     pub(super) fn visit(&mut self, visit: &mut Visit<'_>) {
+        if let Some(copier) = &mut self.copier {
+            copier.forget();
+        }
         if visit.batch.is_outside(self.terms.group) {
             return;
         }

@@ -168,3 +168,20 @@ fn what_each_packet_met_at_the_stage_is_copied() {
     chain.hand_copies_over(&batch);
     assert!(ear.take().is_none());
 }
+
+#[test]
+fn what_was_noted_of_a_batch_that_was_not_settled_is_not_told_of_the_next() {
+    let bench = Bench::new(2, drops()).on_terms(|terms| terms.group = "1".parse().unwrap());
+    let needs = bench.stage.needs();
+    let (copier, mut ear) = copier(needs, needs);
+    let mut stage = bench.stage;
+    assert!(stage.copy(Some(Box::new(copier))).is_none());
+    let mut chain = chain([stage]);
+    let mut unsettled = batch([1, 2, 3]);
+    unsettled.set_mark(2, 1);
+    evaluate(&mut chain, &mut unsettled);
+    let mut outside = batch([4]);
+    evaluate(&mut chain, &mut outside);
+    chain.hand_copies_over(&outside);
+    assert!(ear.take().is_none());
+}
