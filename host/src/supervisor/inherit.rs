@@ -50,6 +50,9 @@ impl Supervisor {
         let mut made = Extension::new(identity, candidate);
         made.required = wanted.required;
         made.wish = wanted.grant;
+        // Whatever its file has by now, the other one has seen it.
+        let found = self.find(&wanted.name, None).ok();
+        made.considered = found.map(|found| (found.file, found.hash));
         made.generation = held.generation;
         made.life = match held.life {
             handover::Life::Added => Life::Added,
