@@ -585,9 +585,9 @@ fn places(extensions: &mut [Extension], worker: u32) -> Vec<Place> {
         .iter_mut()
         .filter(|extension| extension.life == Life::Started);
     let places = started.flat_map(|extension| {
-        let terms = extension.terms;
+        let (terms, wish) = (extension.terms, extension.wish);
         let trial = extension.trial.as_mut();
-        let (terms, trial) = trial.map_or((terms, None), |trial| trial.places(terms, worker));
+        let (terms, trial) = trial.map_or((terms, None), |trial| trial.places(terms, wish, worker));
         let running = Place {
             id: extension.id(),
             terms,

@@ -13,11 +13,11 @@ use std::time::Instant;
 
 use super::Supervisor;
 use super::extension::{Extension, Life, counts};
-use super::version::{Identity, Version};
+use super::version::{Identity, Version, granted};
 use crate::chain::{FaultReport, FlowShare, Fuse, Place, Slice, Stage, StageId, Terms};
 use crate::event::{
-    CommandError, Counts, Event, Notice, OnTrial, Reply, Swap, Swapped, Took, TrialBrief,
-    TrialKind, TrialReport,
+    CommandError, Counts, Event, GrantChange, Notice, OnTrial, Reply, Swap, Swapped, Took,
+    TrialBrief, TrialKind, TrialReport,
 };
 use crate::shadow::{Results, Shadow};
 use crate::worker::Trial as Order;
@@ -34,10 +34,8 @@ pub(super) struct Trial {
     identity: Identity,
     /// The edition of the running version that it is tried beside.
     beside: u64,
-    /// The terms on which it is tried,
+    /// The terms on which it is tried.
     terms: Terms,
-    /// and those of the running version that these follow.
-    running: Terms,
     way: Way,
     fuse: Fuse,
     /// What the running version had done when it began.
@@ -64,12 +62,19 @@ struct Canary {
 }
 
 impl Trial {
-    /// The terms of the running version during it, and its own place, if it has one.
-    pub(super) fn places(&mut self, running: Terms, worker: u32) -> (Terms, Option<Place>) {
-        if running != self.running {
-            self.terms = self.terms.following(&self.running, &running);
-            self.running = running;
+    /// The terms of the running version during it, and its own place, if it has one. Its own
+    /// terms follow what the operator changes.
+    pub(super) fn places(
+        &mut self,
+        running: Terms,
+        wish: GrantChange,
+        worker: u32,
+    ) -> (Terms, Option<Place>) {
+        self.terms = Terms {
+            grant: granted(wish, self.version.needs()),
+            ..running
         }
+        .on_trial(&running);
         let Way::Canary(canary) = &mut self.way else {
             return (running, None);
         };

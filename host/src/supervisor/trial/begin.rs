@@ -102,7 +102,6 @@ impl Supervisor {
             version,
             identity,
             terms,
-            running,
             way,
             fuse,
             before,
