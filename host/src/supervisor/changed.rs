@@ -37,6 +37,7 @@ impl Supervisor {
         if let Err(error) = self.check_untried(place) {
             // It is looked at again when the trial has ended.
             let extension = &mut self.extensions[place];
+            tracing::warn!(extension = name, error = %error, "a changed file is not taken yet");
             extension.is_file_due = true;
             extension.reject(found.file, error.to_string());
             return;

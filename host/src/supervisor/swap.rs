@@ -10,7 +10,7 @@
 //! **Invariant:** no packet is seen by neither version, or by both.
 //!
 //! **Invariant:** until the new one is adopted, whatever fails leaves the running one as it
-//! was.
+//! was, unless that is what fails, in `save`: it starts over, as after any fault.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,7 +89,6 @@ impl Supervisor {
         how: &Swap,
         took: &mut Took,
     ) -> Result<Swapped, CommandError> {
-        self.check_untried(place)?;
         let name = self.extensions[place].name().to_owned();
         let found = self.find(&name, how.file.as_deref())?;
         self.take_file(place, found, how, took)
