@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io;
 use std::ops::RangeInclusive;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use self::heir::Inheritance;
-use self::service::{Kept, Service};
+pub use self::opening::Queues;
+use self::opening::{open_all, opener};
+use self::service::Service;
 use crate::config::Running;
 use crate::control::{Clients, ControlError, ControlSocket};
 use crate::event::{CommandError, Event, Events, Reply, Wanted};
@@ -24,11 +25,12 @@ use crate::registry::{FileWatcher, Registry};
 use crate::rules::{self, Installed, Owner, Rule, RulesError};
 use crate::runtime::{CodeCache, Runtime, RuntimeError};
 use crate::socket_path;
-use crate::source::{OpenError, PacketSource, Parting, Predecessor};
+use crate::source::{OpenError, PacketSource, Parting};
 use crate::supervisor::{Configuration, End, EndError, Opener, Premises, Setup, Supervisor};
 use crate::worker::WorkerError;
 
 mod heir;
+mod opening;
 mod service;
 mod successor;
 
@@ -67,38 +69,6 @@ pub struct Config {
     pub arguments: Option<Vec<OsString>>,
     /// What all of that came from, to be read again and to be shown.
     pub running: Running,
-}
-
-/// Opens queues.
-pub trait Queues: Send + Sync {
-    /// Binds a queue, set up for what is needed of it.
-    ///
-    /// # Errors
-    /// It cannot be had.
-    fn open(&self, queue: u16, needs: Needs) -> Result<Box<dyn PacketSource>, OpenError>;
-
-    /// Goes on with a queue that another process bound to a socket.
-    ///
-    /// # Errors
-    /// It cannot be had, or not so.
-    fn adopt(
-        &self,
-        queue: u16,
-        _socket: OwnedFd,
-        _needs: Needs,
-        _predecessor: Predecessor,
-    ) -> Result<Box<dyn PacketSource>, OpenError> {
-        Err(OpenError::NotAdopted { queue })
-    }
-}
-
-impl<F> Queues for F
-where
-    F: Fn(u16, Needs) -> Result<Box<dyn PacketSource>, OpenError> + Send + Sync,
-{
-    fn open(&self, queue: u16, needs: Needs) -> Result<Box<dyn PacketSource>, OpenError> {
-        self(queue, needs)
-    }
 }
 
 /// Why the daemon did not start, or did not end well.
@@ -317,53 +287,6 @@ struct After<'a> {
 
 fn taken(rules: &Mutex<Option<Installed>>) -> Option<Installed> {
     rules.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-/// Opens a queue again whose source failed. As long as the old socket is kept it has the queue.
-fn opener(queues: Arc<impl Queues + 'static>, service: Service) -> Box<Opener> {
-    Box::new(move |queue, needs| {
-        service.forget(std::iter::once(queue));
-        let source = queues.open(queue, needs)?;
-        service.keep(std::slice::from_ref(&source));
-        Ok(source)
-    })
-}
-
-/// Opens all queues, or goes on with those that were kept when a daemon ended.
-fn open_all(
-    queues: &impl Queues,
-    config: &Config,
-    needs: Needs,
-    service: &Service,
-) -> Result<Vec<Box<dyn PacketSource>>, OpenError> {
-    let mut kept = service.kept();
-    let sources = config
-        .queues
-        .clone()
-        .map(|queue| match kept.remove(&queue) {
-            Some(socket) => {
-                tracing::info!(queue, "queue was kept by the service manager");
-                queues.adopt(queue, socket, needs, Predecessor::Died)
-            }
-            None => queues.open(queue, needs),
-        });
-    let sources = sources.collect::<Result<Vec<_>, _>>()?;
-    let_go(queues, kept, service);
-    service.keep(&sources);
-    Ok(sources)
-}
-
-/// Lets packets go of queues that are not served any more.
-fn let_go(queues: &impl Queues, kept: Kept, service: &Service) {
-    for (queue, socket) in kept {
-        let adopted = queues.adopt(queue, socket, Needs::default(), Predecessor::Died);
-        match adopted.map(|mut source| source.release(Parting::Accept)) {
-            Ok(Ok(_)) => tracing::info!(queue, "queue is not served any more"),
-            Ok(Err(error)) => tracing::warn!(queue, error = %error, "queue is closed"),
-            Err(error) => tracing::warn!(queue, error = %error, "queue is closed"),
-        }
-        service.forget(std::iter::once(queue));
-    }
 }
 
 /// Serves the control socket until the supervisor has ended.

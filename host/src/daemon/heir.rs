@@ -7,8 +7,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use super::opening::let_go;
 use super::service::{self, Service, Sockets};
-use super::{DaemonError, Ground, Queues, announce_queues, let_go, system};
+use super::{DaemonError, Ground, Queues, announce_queues, system};
 use crate::config::Config as Document;
 use crate::control::ControlSocket;
 use crate::event::Wanted;

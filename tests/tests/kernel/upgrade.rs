@@ -202,6 +202,25 @@ fn an_upgrade_that_fails_leaves_the_daemon_serving_and_says_why() {
 }
 
 #[test]
+fn source_nfq_says_that_it_cannot_and_goes_on() {
+    let Some(net) = namespace("source_nfq_says_that_it_cannot_and_goes_on") else {
+        return;
+    };
+    let dir = extensions();
+    let arguments = ["--source", "nfq", "--start", "counter"];
+    let daemon = Daemon::start(&net, dir.path(), &arguments);
+    queue_flood(&net, "0");
+    let mut flood = Flood::begin(&net, Traffic::default());
+    let output = daemon.client(&["upgrade"]);
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(why.contains("use --source netlink"), "{why}");
+    flood.wait_for(200);
+    let report = flood.finish();
+    is_whole(&report);
+    assert_eq!(counted(&daemon), report.sent);
+}
+
+#[test]
 fn an_heir_of_another_version_is_told_so_on_both_sides() {
     let test = "an_heir_of_another_version_is_told_so_on_both_sides";
     let Some(net) = namespace(test) else {
