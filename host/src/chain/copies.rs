@@ -288,6 +288,7 @@ impl Copier {
         links: &Arc<Links>,
         terms: Terms,
     ) -> Option<Box<Copies>> {
+        self.forget();
         if self.shared.is_over.load(Ordering::Relaxed) {
             return None;
         }
