@@ -107,7 +107,8 @@ impl ControlSocket {
         })
     }
 
-    /// Goes on with one that another daemon made at that path. To be called in the
+    /// Goes on with one that another daemon made at that path; its file stays, whatever
+    /// becomes of this one, until it is [taken](Self::take_file). To be called in the
     /// asynchronous runtime.
     ///
     /// # Errors
@@ -120,7 +121,17 @@ impl ControlSocket {
         let listener = StdListener::from(listener);
         listener.set_nonblocking(true).map_err(failed)?;
         let listener = UnixListener::from_std(listener).map_err(failed)?;
-        Self::of(listener, path).map_err(failed)
+        let mut socket = Self::of(listener, path).map_err(failed)?;
+        // No file has this number.
+        socket.inode = 0;
+        Ok(socket)
+    }
+
+    /// Has its file go with it: nobody else goes on with it any more.
+    pub fn take_file(&mut self) {
+        // Without a file there is none to remove.
+        let file = std::fs::symlink_metadata(&self.path);
+        self.inode = file.map_or(0, |file| file.ino());
     }
 
     /// A further descriptor of it, for another daemon.

@@ -205,6 +205,8 @@ pub fn run_on(config: &Config, queues: impl Queues + 'static) -> Result<(), Daem
             .map_err(system("keep the control socket for another daemon"))?,
         doors: Box::new(move |open| doors.set(open)),
         successor: successor::starter(config.arguments.clone()),
+        rules_of: Box::new(rules_of),
+        is_service: service.is_there(),
     });
     // They outlive this process if another one takes its place.
     let rules = Arc::new(Mutex::new(Some(rules)));
@@ -283,6 +285,17 @@ struct After<'a> {
     service: &'a Service,
     queues: RangeInclusive<u16>,
     rules: &'a Mutex<Option<Installed>>,
+}
+
+/// What takes away the rules of a process that runs.
+fn rules_of(pid: u32) -> Box<dyn FnOnce()> {
+    // Once it has ended its start cannot be told any more.
+    let owner = Owner::of(pid);
+    Box::new(move || match rules::remove_of(owner) {
+        Ok(_) => {}
+        // Where they cannot be seen, it could not install any either.
+        Err(error) => tracing::debug!(error = %error, "cannot look for rules"),
+    })
 }
 
 fn taken(rules: &Mutex<Option<Installed>>) -> Option<Installed> {

@@ -50,7 +50,7 @@ pub enum Event {
     TakeOver(Heir),
     /// A daemon that was started to take this one's place ended before it did, or is too
     /// slow: how.
-    HeirEnded(String),
+    HeirEnded(u32, String),
 }
 
 /// Another daemon, at its connection to the control socket.

@@ -239,7 +239,7 @@ impl Supervisor {
                         break;
                     }
                 }
-                Event::HeirEnded(how) => self.heir_ended(how),
+                Event::HeirEnded(pid, how) => self.heir_ended(pid, how),
                 Event::Command(command, reply) => {
                     for worker in std::mem::take(&mut self.overdue) {
                         // This very inbox takes it.

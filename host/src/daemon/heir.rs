@@ -34,7 +34,14 @@ pub(super) struct Inheritance {
 /// A daemon whose place was taken, and that has yet to end.
 pub(super) struct Predecessor {
     channel: Channel,
+    kept: ToBeKept,
+}
+
+/// What the service manager is to be told once it listens to this process.
+struct ToBeKept {
     sockets: Sockets,
+    /// Queues that are not served any more.
+    gone: Vec<u16>,
 }
 
 impl Predecessor {
@@ -44,7 +51,8 @@ impl Predecessor {
         let wait = move || {
             // Whatever it says, and however long it takes: it is not needed any more.
             let _ = self.channel.receive("its end", PREPARES);
-            service.keep_sockets(&self.sockets);
+            service.forget(self.kept.gone.into_iter());
+            service.keep_sockets(&self.kept.sockets);
             service.ready(&queues);
         };
         let thread = std::thread::Builder::new().name("ipqext-heir".to_owned());
@@ -66,7 +74,7 @@ pub(super) fn take_over(
     let predecessor = peer(&stream).map(Owner::of);
     let mut channel = greet(stream)?;
     let taken = try_to_take_over(ground, queues, supervisor, &mut channel, &path);
-    let (rules, control, sockets) = taken.inspect_err(|error| {
+    let (rules, control, kept) = taken.inspect_err(|error| {
         // It may have told us so itself.
         let _ = channel.send(&Message::Failed(in_full(error)), &[]);
     })?;
@@ -84,7 +92,7 @@ pub(super) fn take_over(
         rules,
         control,
         path,
-        predecessor: Some(Predecessor { channel, sockets }),
+        predecessor: Some(Predecessor { channel, kept }),
     })
 }
 
@@ -94,7 +102,7 @@ fn try_to_take_over(
     supervisor: &mut Supervisor,
     channel: &mut Channel,
     path: &Path,
-) -> Result<(Installed, ControlSocket, Sockets), DaemonError> {
+) -> Result<(Installed, ControlSocket, ToBeKept), DaemonError> {
     let estate = match channel.receive("Estate", PREPARES)?.0 {
         Message::Estate(estate) => estate,
         other => return Err(out_of_order(&other, "Estate")),
@@ -118,7 +126,7 @@ fn try_to_take_over(
     } = state;
     let restored = supervisor.restore(generation, extensions);
     restored.map_err(|error| required("the daemon that runs", error))?;
-    let control = {
+    let mut control = {
         let _context = ground.asynchronous.enter();
         let listener = sockets.next();
         let listener = listener.ok_or(HandoverError::HungUp("State"))?;
@@ -132,13 +140,12 @@ fn try_to_take_over(
         Message::Go => {}
         other => return Err(out_of_order(&other, "Go")),
     }
-    let served = serve(ground, queues, supervisor, passed);
-    let sockets = served.and_then(|sockets| {
-        supervisor.count_on(&workers);
-        channel.send(&Message::Served, &[])?;
-        Ok(sockets)
-    })?;
-    Ok((rules, control, sockets))
+    let (sockets, gone) = serve(ground, queues, supervisor, passed)?;
+    supervisor.count_on(&workers);
+    channel.send(&Message::Served, &[])?;
+    control.take_file();
+    let kept = ToBeKept { sockets, gone };
+    Ok((rules, control, kept))
 }
 
 /// Compiles and initialises what the other one has.
@@ -167,18 +174,18 @@ fn serve(
     queues: &impl Queues,
     supervisor: &mut Supervisor,
     mut passed: BTreeMap<u16, OwnedFd>,
-) -> Result<Sockets, DaemonError> {
+) -> Result<(Sockets, Vec<u16>), DaemonError> {
     let needs = supervisor.needs();
     let sources = ground.config.queues.clone();
     let sources = sources.map(|queue| source(queues, queue, passed.remove(&queue), needs));
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
     announce_queues(ground.config, &sources);
-    let_go(queues, passed, ground.service);
+    let gone = let_go(queues, passed);
     let sockets = service::sockets(&sources);
     supervisor
         .employ(sources)
         .map_err(system("start a worker's thread"))?;
-    Ok(sockets)
+    Ok((sockets, gone))
 }
 
 fn source(

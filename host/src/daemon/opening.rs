@@ -70,13 +70,14 @@ pub(super) fn open_all(
             None => queues.open(queue, needs),
         });
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
-    let_go(queues, kept, service);
+    service.forget(let_go(queues, kept).into_iter());
     service.keep(&sources);
     Ok(sources)
 }
 
-/// Lets packets go of queues that are not served any more.
-pub(super) fn let_go(queues: &impl Queues, kept: Kept, service: &Service) {
+/// Lets packets go of queues that are not served any more: those.
+pub(super) fn let_go(queues: &impl Queues, kept: Kept) -> Vec<u16> {
+    let numbers = kept.keys().copied().collect();
     for (queue, socket) in kept {
         let adopted = queues.adopt(queue, socket, Needs::default(), Predecessor::Died);
         match adopted.map(|mut source| source.release(Parting::Accept)) {
@@ -84,6 +85,6 @@ pub(super) fn let_go(queues: &impl Queues, kept: Kept, service: &Service) {
             Ok(Err(error)) => tracing::warn!(queue, error = %error, "queue is closed"),
             Err(error) => tracing::warn!(queue, error = %error, "queue is closed"),
         }
-        service.forget(std::iter::once(queue));
     }
+    numbers
 }

@@ -51,6 +51,11 @@ impl Service {
         })
     }
 
+    /// Whether there is one.
+    pub(super) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn attempt(&self, doing: &'static str, what: impl FnOnce(&Manager) -> io::Result<()>) {
         if let Some(manager) = &self.0
             && let Err(error) = what(manager)

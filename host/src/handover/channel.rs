@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-use super::{HELLO, HandoverError, Message, VERSION};
+use super::{HELLO, HandoverError, Message, STEP, VERSION};
 
 /// How many descriptors go in one piece; the kernel takes 253 at most.
 const RIGHTS_MAX: usize = 128;
@@ -67,16 +67,45 @@ impl Channel {
         let mut head = [0; 12];
         head[..8].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
         head[8..].copy_from_slice(&(descriptors.len() as u32).to_le_bytes());
-        self.0.write_all(&head)?;
+        let patience = match message {
+            // Nobody waits for it.
+            Message::Estate(_) => WRITES,
+            _ => STEP,
+        };
+        let until = Instant::now() + patience;
+        self.write(&head, until)?;
         for piece in descriptors.chunks(RIGHTS_MAX) {
             let piece: Vec<RawFd> = piece.iter().map(AsRawFd::as_raw_fd).collect();
             let rights = [ControlMessage::ScmRights(&piece)];
             let fd = self.0.as_raw_fd();
             let one = [IoSlice::new(&[0])];
+            self.may_write(until)?;
             sendmsg::<()>(fd, &one, &rights, MsgFlags::MSG_NOSIGNAL, None)
                 .map_err(io::Error::from)?;
         }
-        Ok(self.0.write_all(&bytes)?)
+        Ok(self.write(&bytes, until)?)
+    }
+
+    /// Lets no write wait beyond a time.
+    fn may_write(&self, until: Instant) -> io::Result<()> {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.0.set_write_timeout(Some(left))
+    }
+
+    fn write(&mut self, mut bytes: &[u8], until: Instant) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.may_write(until)?;
+            match self.0.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Receives the next message, for which the other one has so long, and its descriptors.
@@ -162,6 +191,11 @@ impl Channel {
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         let fd = self.0.as_raw_fd();
         let received = recvmsg::<()>(fd, &mut bytes, Some(&mut room), flags)?;
+        if received.flags.contains(MsgFlags::MSG_CTRUNC) {
+            let text =
+                "there is no room for the descriptors that came; raise the limit of open files";
+            return Err(io::Error::other(text));
+        }
         let before = into.len();
         for message in received.cmsgs()? {
             if let ControlMessageOwned::ScmRights(descriptors) = message {

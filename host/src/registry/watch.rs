@@ -114,7 +114,8 @@ impl FileWatcher {
             let wait = next.saturating_duration_since(Instant::now());
             match self.words.recv_timeout(wait) {
                 Ok(Word::End) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Word::Heard(event)) if !self.heed(&event) => continue,
+                // What is due must not wait for an end of what does not concern it.
+                Ok(Word::Heard(event)) if !self.heed(&event) && !wait.is_zero() => continue,
                 Ok(Word::Heard(_)) => {
                     thread::sleep(GATHER);
                     while let Ok(word) = self.words.try_recv() {

@@ -4,6 +4,10 @@ use std::fmt;
 use std::fs;
 use std::ops::RangeInclusive;
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
 use crate::queues;
 
 /// The comment of each rule begins so.
@@ -44,8 +48,19 @@ impl Owner {
 
     /// Whether the process still runs.
     pub fn lives(self) -> bool {
-        started(self.pid) == Some(self.started)
+        match started(self.pid) {
+            Some(started) => started == self.started,
+            // Those of other users may be hidden (proc(5), hidepid). One of that number may be
+            // another process; its rules stay all the same.
+            None => is_hidden(self.pid),
+        }
     }
+}
+
+/// Whether there is such a process, and it cannot be seen.
+fn is_hidden(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+    pid.is_some_and(|pid| kill(Pid::from_raw(pid), None).is_err_and(|errno| errno == Errno::EPERM))
 }
 
 fn started(pid: u32) -> Option<u64> {

@@ -80,6 +80,8 @@ pub struct NetlinkSource {
     bell: Arc<Bell>,
     gauge: Arc<Gauge>,
     configuration: Configuration,
+    /// Whether another process may have set the queue up otherwise.
+    is_unsure: bool,
     /// The number of the last request that is answered.
     sequence: u32,
     requests: Requests,
@@ -176,6 +178,7 @@ impl NetlinkSource {
             socket,
             gauge: Arc::new(Gauge::new(config)),
             configuration,
+            is_unsure: false,
             sequence: 0,
             requests: Requests::new(config.queue),
             slots: Slots::new(configuration.copy_range),
@@ -471,7 +474,7 @@ fn complete(packet: &mut Packet, now_ns: u64) {
 impl PacketSource for NetlinkSource {
     fn configure(&mut self, needs: Needs) -> Result<(), SourceError> {
         let wanted = configuration(&self.gauge.config, needs);
-        if wanted == self.configuration {
+        if wanted == self.configuration && !self.is_unsure {
             return Ok(());
         }
         let failed = |doing| move |source| SourceError { doing, source };
@@ -486,6 +489,7 @@ impl PacketSource for NetlinkSource {
         match done {
             Ok(()) => {
                 self.configuration = wanted;
+                self.is_unsure = false;
                 self.gauge.show(wanted);
             }
             Err(_) => self.slots.wanted = stride(self.configuration.copy_range),
@@ -547,7 +551,8 @@ impl PacketSource for NetlinkSource {
     }
 
     fn holds_packets(&self) -> bool {
-        !self.early.is_empty()
+        let mut early = self.early.iter();
+        early.any(|datagram| packets(datagram).next().is_some())
     }
 
     fn descriptor(&self) -> io::Result<OwnedFd> {
@@ -556,6 +561,8 @@ impl PacketSource for NetlinkSource {
 
     fn take_back(&mut self) {
         self.orphans = Some(Orphans::from_now());
+        self.is_unsure = true;
+        self.slots.stride = stride(PACKET_BYTES_MAX as u32);
     }
 
     /// The kernel says how many bytes wait, and not how many packets: those are estimated by

@@ -38,7 +38,15 @@ pub struct Premises {
     pub doors: Box<dyn Fn(bool) + Send>,
     /// Starts another daemon that is to take this one's place.
     pub successor: Box<Successor>,
+    /// Of a process that runs, takes away the rules that it installed, once it has failed.
+    pub rules_of: Box<RulesOf>,
+    /// Whether a service manager watches over this process. It would not know one that it
+    /// did not start, and that this one did not either.
+    pub is_service: bool,
 }
+
+/// Gives what takes away the rules of a process that runs.
+type RulesOf = dyn Fn(u32) -> Box<dyn FnOnce()> + Send;
 
 /// Starts a program that is to take the daemon's place: the same, or that of a file.
 pub type Successor = dyn Fn(Option<&Path>) -> std::io::Result<Child> + Send;
@@ -46,6 +54,7 @@ pub type Successor = dyn Fn(Option<&Path>) -> std::io::Result<Child> + Send;
 /// A daemon that was started to take this one's place.
 pub(super) struct Started {
     pub(super) asked_by: Answer,
+    pid: u32,
     progress: Arc<AtomicU8>,
 }
 
@@ -84,8 +93,13 @@ impl Supervisor {
                     pid = child.id(),
                     "another daemon is to take this one's place"
                 );
+                let pid = child.id();
                 watch(child, progress.clone(), self.events.clone());
-                self.heir = Some(Started { asked_by, progress });
+                self.heir = Some(Started {
+                    asked_by,
+                    pid,
+                    progress,
+                });
             }
             Err(why) => {
                 // Whoever asked may have hung up.
@@ -110,8 +124,10 @@ impl Supervisor {
     }
 
     /// Notes that a daemon that was started does not take this one's place.
-    pub(super) fn heir_ended(&mut self, how: String) {
-        if let Some(Started { asked_by, .. }) = self.heir.take() {
+    pub(super) fn heir_ended(&mut self, pid: u32, how: String) {
+        // It may be one of an earlier try.
+        let heir = self.heir.take_if(|started| started.pid == pid);
+        if let Some(Started { asked_by, .. }) = heir {
             tracing::error!(why = how, "upgrade failed: this daemon goes on");
             // Whoever asked may have hung up.
             let _ = asked_by.send(Err(CommandError::NotUpgraded(how)));
@@ -123,14 +139,27 @@ impl Supervisor {
     /// The connection is to be held until nothing is left to do here: the other one waits for
     /// its end.
     pub(super) fn hand_over(&mut self, heir: Heir) -> Option<(Upgraded, Channel)> {
+        let pid = heir.pid;
+        if let Err(why) = self.check_heir(pid) {
+            tracing::warn!(pid, why, "another daemon does not take this one's place");
+            if let Ok(mut channel) = Channel::new(heir.stream) {
+                // It may be gone.
+                let _ = channel.send(&Message::Failed(why), &[]);
+            }
+            return None;
+        }
         if let Some(started) = &self.heir {
             started.progress.store(CAME, Ordering::Release);
         }
-        let pid = heir.pid;
+        let premises = self.premises.as_ref();
+        let rules = premises.map(|premises| (premises.rules_of)(pid));
         let why = match Channel::new(heir.stream) {
             Ok(mut channel) => match self.try_to_hand_over(&mut channel, pid) {
                 Ok(upgraded) => return Some((upgraded, channel)),
                 Err(error) => {
+                    if let Some(take_away) = rules {
+                        take_away();
+                    }
                     // It may be gone.
                     let _ = channel.send(&Message::Failed(error.to_string()), &[]);
                     error.to_string()
@@ -147,6 +176,34 @@ impl Supervisor {
             let _ = asked_by.send(Err(CommandError::NotUpgraded(why)));
         }
         None
+    }
+
+    /// Makes sure that a process may take this one's place: that it is the one that is awaited,
+    /// and that it can be ended if it fails.
+    fn check_heir(&self, pid: u32) -> Result<(), String> {
+        let is_service = self
+            .premises
+            .as_ref()
+            .is_some_and(|premises| premises.is_service);
+        match &self.heir {
+            Some(started) if started.pid != pid => {
+                return Err("an upgrade to another process is under way".to_owned());
+            }
+            None if is_service => {
+                let text = "a service manager watches over the daemon, and would not know this \
+                            process; type: ipqext upgrade";
+                return Err(text.to_owned());
+            }
+            Some(_) | None => {}
+        }
+        let there = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+        let there = there.ok_or("its process cannot be seen from here")?;
+        kill(Pid::from_raw(there), None).map_err(|errno| {
+            format!(
+                "the daemon could not end it if it failed ({errno}): start it as the user that \
+                 the daemon runs as, or type: ipqext upgrade"
+            )
+        })
     }
 
     fn try_to_hand_over(&mut self, channel: &mut Channel, pid: u32) -> Result<Upgraded, Refusal> {
@@ -329,10 +386,23 @@ fn out_of_order(said: &Message, expected: &'static str) -> Refusal {
 /// end of the connection for as long as it lives.
 fn end_process(channel: &mut Channel, pid: u32) {
     if let Ok(pid @ 1..) = i32::try_from(pid) {
-        // It may be gone already.
+        // That this process may do so was made sure of; the other one may be gone already.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
-    while let Ok(_) | Err(HandoverError::Told(_)) = channel.receive("its end", STEP) {}
+    let until = Instant::now() + STEP;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match channel.receive("its end", left) {
+            // What it said before.
+            Ok(_) | Err(HandoverError::Told(_) | HandoverError::NoMessage(_)) => {}
+            Err(HandoverError::HungUp(_)) => return,
+            Err(error) => {
+                // It was killed, and does nothing more of its own.
+                tracing::error!(pid, error = %error, "the other daemon does not come to its end");
+                return;
+            }
+        }
+    }
 }
 
 /// Waits for the end of a daemon that was started, tells of it, and has it end if it does not
@@ -371,7 +441,7 @@ fn watch(mut child: Child, progress: Arc<AtomicU8>, events: Events) {
                 let _ = child.wait();
                 if is_awaited {
                     // With the daemon ending there may be nobody to tell.
-                    let _ = events.send(Event::HeirEnded(how));
+                    let _ = events.send(Event::HeirEnded(child.id(), how));
                 }
                 return;
             }

@@ -366,6 +366,39 @@ fn what_an_heir_read_that_hangs_when_it_is_to_serve_is_let_go() {
 }
 
 /// What `list` says of the chain. Whoever watches the directory may refuse what is there now.
+#[test]
+fn an_heir_that_fails_at_its_last_step_leaves_all_as_it_was() {
+    let test = "an_heir_that_fails_at_its_last_step_leaves_all_as_it_was";
+    let Some(net) = namespace(test) else { return };
+    let dir = extensions();
+    let daemon = Daemon::start(&net, dir.path(), &["--start", "counter"]);
+    // It has the second queue that the heir wants.
+    let _other = Daemon::start(&net, dir.path(), &["--queue", "1"]);
+    queue_flood(&net, "0");
+    let traffic = Traffic {
+        window: 300,
+        ..Traffic::default()
+    };
+    let mut flood = Flood::begin(&net, traffic);
+    for _ in 0..3 {
+        let mut heir = net.command(program("ipqext-host"));
+        heir.args(["run", "--upgrade", "--queue", "0:1", "--ext-dir"]);
+        heir.arg(dir.path()).arg("--socket").arg(daemon.socket());
+        let output = heir.output().unwrap();
+        assert!(!output.status.success(), "{output:?}");
+        // Whoever commands it finds it where it was.
+        assert!(daemon.ipqext("list").contains("counter"));
+        flood.wait_for(500);
+    }
+    daemon.logged("it is already bound by ipqext-host");
+    let status = daemon.json("status");
+    assert_eq!(status["queues"][0]["lost"]["truncated"], 0, "{status}");
+    let report = flood.finish();
+    let lost = [report.lost, report.doubled, report.reordered];
+    assert_eq!(lost, [0; 3], "{report:?}");
+    assert_eq!(report.sent, report.received);
+}
+
 fn chain(daemon: &Daemon) -> Value {
     let mut list = daemon.json("list");
     for listed in list.as_array_mut().unwrap() {

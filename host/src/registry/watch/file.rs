@@ -1,9 +1,11 @@
 //! What a file looks like from outside, and whether its end is there.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::libc::O_NONBLOCK;
 
 /// What differs when another file is in the place of one, or other bytes in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +56,16 @@ const SECTIONS_MAX: u32 = 10_000;
 /// # Errors
 /// It cannot be read.
 pub(super) fn is_whole(file: &Path) -> io::Result<bool> {
-    let file = File::open(file)?;
-    let length = file.metadata()?.len();
+    // One that became a FIFO meanwhile must not be waited for.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NONBLOCK)
+        .open(file)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(false);
+    }
+    let length = metadata.len();
     ends_with_a_section(length, |bytes, at| file.read_at(bytes, at))
 }
 
