@@ -3,7 +3,7 @@
 use super::Supervisor;
 use super::extension::{self, Extension, Life};
 use super::probation::Probation;
-use super::version::{Candidate, Identity, granted};
+use super::version::{Candidate, Identity, Version, granted};
 use crate::chain::{Lifecycle, LimitsChange, PolicyChange, StageId};
 use crate::event::{Action, CommandError, GrantChange, Reply, Swap, Wanted};
 use crate::packet::Group;
@@ -77,18 +77,29 @@ impl Supervisor {
     pub(super) fn make(&mut self, wanted: &Wanted) -> Result<Extension, CommandError> {
         let name = canonical(&wanted.name);
         let (file, compiled) = self.load(&name)?;
-        let terms = extension::terms(wanted, compiled.description.needs)?;
-        let id = StageId(self.next_id);
-        let identity = Identity::new(id, LogLevel::new(wanted.log), self.workers);
         let version = self.version(file, compiled, wanted.params.clone());
-        let stages = self.stages(&version, &identity, terms.limits)?;
-        self.next_id += 1;
+        let mut made = self.initialised(wanted, version)?;
+        made.considered = Some((made.version.file.clone(), made.version.compiled.hash));
         tracing::info!(
             extension = name,
-            version = version.compiled.description.version,
-            params = shown(&version.params),
+            version = made.version.compiled.description.version,
+            params = shown(&made.version.params),
             "extension added"
         );
+        Ok(made)
+    }
+
+    /// Initialises a version of an extension that is wanted.
+    pub(super) fn initialised(
+        &mut self,
+        wanted: &Wanted,
+        version: Version,
+    ) -> Result<Extension, CommandError> {
+        let terms = extension::terms(wanted, version.needs())?;
+        let id = StageId(self.next_id);
+        let identity = Identity::new(id, LogLevel::new(wanted.log), self.workers);
+        let stages = self.stages(&version, &identity, terms.limits)?;
+        self.next_id += 1;
         let candidate = Candidate {
             version,
             terms,
@@ -97,7 +108,6 @@ impl Supervisor {
         let mut made = Extension::new(identity, candidate);
         made.required = wanted.required;
         made.wish = wanted.grant;
-        made.considered = Some((made.version.file.clone(), made.version.compiled.hash));
         Ok(made)
     }
 

@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use super::crew::refused;
-use super::extension::{self, Extension, Life};
-use super::version::{Candidate, Identity};
+use super::extension::{Extension, Life};
 use super::{Supervisor, commands::shown};
-use crate::chain::{Saved, StageId};
+use crate::chain::Saved;
 use crate::event::{CommandError, Wanted};
 use crate::handover::{self, Carried, Counters, Held};
 use crate::registry::canonical;
-use crate::telemetry::{Counter, LogLevel};
+use crate::telemetry::Counter;
 
 impl Supervisor {
     /// Loads and initialises an extension that another daemon has, from the same bytes. It
@@ -28,28 +27,16 @@ impl Supervisor {
             }
         };
         compiled.description.name = canonical(&compiled.description.name);
-        let terms = extension::terms(wanted, compiled.description.needs)?;
-        let id = StageId(self.next_id);
-        let identity = Identity::new(id, LogLevel::new(wanted.log), self.workers);
         let file = held.file.clone();
         let mut version = self.version(file, Arc::new(compiled), wanted.params.clone());
         version.loaded = held.loaded;
-        let stages = self.stages(&version, &identity, terms.limits)?;
-        self.next_id += 1;
+        let mut made = self.initialised(wanted, version)?;
         tracing::info!(
             extension = held.name,
-            version = version.compiled.description.version,
-            params = shown(&version.params),
+            version = made.version.compiled.description.version,
+            params = shown(&made.version.params),
             "extension prepared"
         );
-        let candidate = Candidate {
-            version,
-            terms,
-            stages,
-        };
-        let mut made = Extension::new(identity, candidate);
-        made.required = wanted.required;
-        made.wish = wanted.grant;
         // Whatever its file has by now, the other one has seen it.
         let found = self.find(&wanted.name, None).ok();
         made.considered = found.map(|found| (found.file, found.hash));
