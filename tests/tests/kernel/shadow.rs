@@ -30,6 +30,9 @@ fn a_shadow_that_drops_one_percent_more_is_told_with_exactly_those_packets() {
     flood.during("without", || std::thread::sleep(Duration::from_secs(2)));
     bench.swap('d', "--shadow");
     flood.during("with", || std::thread::sleep(Duration::from_secs(4)));
+    wait_until("some packets differ", || {
+        bench.shadow()["comparison"]["differing"].as_u64() > Some(0)
+    });
     // Until then all is compared that came before.
     std::thread::sleep(Duration::from_secs(1));
     let text = bench.daemon.ipqext(&format!("shadow {NAME}"));
