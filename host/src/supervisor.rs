@@ -14,17 +14,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::chain::{Handed, Lifecycle, Place};
-use crate::event::{
-    Answer, Command, CommandError, Demanded, Event, Events, Notice, Reply, StatusReport, Upgraded,
-    Wanted,
-};
+use crate::event::{Answer, Command, CommandError, Event, Events, Notice, Reply, Upgraded, Wanted};
 use crate::handover::Channel;
-use crate::packet::{Edits, Link, Links, MarkRules, Needs};
+use crate::packet::{Link, Links, MarkRules, Needs};
 use crate::registry::{Registry, canonical};
 use crate::runtime::Runtime;
-use crate::source::{Demand, Gso, OpenError, PacketSource, Parting};
-use crate::worker::{Accord, Generation, Vigil, WorkerError};
+use crate::source::{OpenError, PacketSource, Parting};
+use crate::worker::{Generation, Vigil, WorkerError};
 
 mod changed;
 mod commands;
@@ -33,12 +29,14 @@ mod effective;
 mod explain;
 mod extension;
 mod faults;
+mod generations;
 mod inherit;
 mod leaving;
 mod member;
 mod preflight;
 mod probation;
 mod reload;
+mod status;
 mod swap;
 mod trial;
 mod upgrade;
@@ -46,6 +44,7 @@ mod version;
 
 use crew::{Crew, Retired};
 use extension::{Extension, Life};
+use generations::places;
 pub use member::ResumeError;
 use member::{Setting, in_full};
 use probation::Judged;
@@ -411,71 +410,6 @@ impl Supervisor {
         reloaded
     }
 
-    /// Makes a new generation and waits until every worker adopted it. `changed`
-    /// is the extension that it was made for.
-    fn publish(&mut self, changed: usize) -> Result<(), CommandError> {
-        self.publish_all(&[changed])
-    }
-
-    /// The same for several extensions.
-    fn publish_all(&mut self, changed: &[usize]) -> Result<(), CommandError> {
-        self.generation += 1;
-        for place in changed {
-            self.extensions[*place].generation = self.generation;
-        }
-        let extensions = &mut self.extensions;
-        let generation = self.generation;
-        let published = self.crew.publish(None, |worker| {
-            Generation::new(generation, places(extensions, worker))
-        });
-        self.take_home(published.retired);
-        published.result
-    }
-
-    /// Makes a new generation to which all workers change together, or none does. `changed` are the extensions that it was made for.
-    ///
-    /// # Errors
-    /// A worker does not change to it. The generation before holds for all.
-    fn publish_together(&mut self, changed: &[usize]) -> Result<Together, CommandError> {
-        let number = self.generation + 1;
-        let accord = Arc::new(Accord::of(self.crew.len()));
-        let extensions = &mut self.extensions;
-        let published = self.crew.publish(Some(&accord), |worker| {
-            Generation::new(number, places(extensions, worker)).together(accord.clone())
-        });
-        // Who is not ready by now will not be.
-        accord.refuse();
-        self.take_home(published.retired);
-        if accord.decided() != Some(true) {
-            return Err(match published.result {
-                Ok(()) | Err(CommandError::WorkerSilent(_)) => CommandError::WorkersApart,
-                Err(refused) => refused,
-            });
-        }
-        self.generation = number;
-        for place in changed {
-            self.extensions[*place].generation = number;
-        }
-        Ok(Together {
-            pause: published.pause,
-            handed: published.handed,
-        })
-    }
-
-    /// Keeps the stages that workers gave back.
-    fn take_home(&mut self, retired: Retired) {
-        for (worker, stage) in retired {
-            let mut known = self.extensions.iter_mut();
-            match known.find(|known| known.id() == stage.id) {
-                Some(home) if home.version.edition == stage.edition => {
-                    home.idle[worker as usize] = Some(stage);
-                }
-                // Its place was taken, or it was to take one and did not; or it was on trial.
-                Some(_) | None => self.leaving.push((worker, stage)),
-            }
-        }
-    }
-
     fn adopt_links(&mut self, devices: Vec<Link>) {
         if self.links.devices != devices {
             let version = self.links.version.wrapping_add(1);
@@ -500,17 +434,7 @@ impl Supervisor {
         self.end_shadows();
         let (returned, result) = self.crew.dismiss();
         self.take_home(returned);
-        self.finish_leaving();
-        for extension in &mut self.extensions {
-            let stop = match extension.life {
-                Life::Started => extension.call_idle("stop", Lifecycle::Stop),
-                Life::Added | Life::Stopped => Ok(Vec::new()),
-            };
-            let fini = extension.call_idle("fini", Lifecycle::Fini);
-            for error in [stop.err(), fini.err()].into_iter().flatten() {
-                tracing::warn!(error = %error, "while shutting down");
-            }
-        }
+        self.finish_extensions();
         tracing::info!("all queues are closed and all extensions finished");
         result
     }
@@ -529,73 +453,6 @@ impl Supervisor {
                 .collect(),
         })
     }
-
-    fn list(&self) -> Vec<crate::event::ExtensionReport> {
-        let extensions = (1..).zip(&self.extensions);
-        extensions
-            .map(|(position, extension)| extension.report(position))
-            .collect()
-    }
-
-    fn report(&self, place: usize) -> Reply {
-        Reply::Extension(Box::new(self.extensions[place].report(place + 1)))
-    }
-
-    fn status(&self) -> StatusReport {
-        StatusReport {
-            uptime: self.began.elapsed(),
-            ext_dir: self.registry.dir().to_owned(),
-            generation: self.generation,
-            queues: self.crew.report(&self.demanded()),
-        }
-    }
-
-    /// For which of the started extensions the queues are set up as they are.
-    fn demanded(&self) -> Demanded {
-        let started = || {
-            let all = self.extensions.iter();
-            all.filter(|extension| extension.life == Life::Started)
-        };
-        // Of those that ask for the same, the first is named.
-        let reads = |extension: &&Extension| Demand::of(extension.demands(), Gso::Auto).copy_range;
-        let most = started().map(|extension| reads(&extension)).max();
-        let named = |extension: &Extension| extension.name().to_owned();
-        Demanded {
-            copy_range: started()
-                .find(|extension| reads(extension) > 0 && Some(reads(extension)) == most)
-                .map(named),
-            segmented: started()
-                .find(|extension| extension.demands().edits != Edits::None)
-                .map(named),
-        }
-    }
-}
-
-/// How all workers changed to a generation together.
-struct Together {
-    /// For how long packets of one worker waited for it, at most.
-    pause: Duration,
-    /// How much of the states was handed over.
-    handed: Handed,
-}
-
-/// The chain of one worker, with the stages that it does not have yet.
-fn places(extensions: &mut [Extension], worker: u32) -> Vec<Place> {
-    let started = extensions
-        .iter_mut()
-        .filter(|extension| extension.life == Life::Started);
-    let places = started.flat_map(|extension| {
-        let (terms, wish) = (extension.terms, extension.wish);
-        let trial = extension.trial.as_mut();
-        let (terms, trial) = trial.map_or((terms, None), |trial| trial.places(terms, wish, worker));
-        let running = Place {
-            id: extension.id(),
-            terms,
-            incoming: extension.idle[worker as usize].take(),
-        };
-        std::iter::once(running).chain(trial)
-    });
-    places.collect()
 }
 
 /// Answers those who asked too late.

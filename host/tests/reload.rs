@@ -9,20 +9,19 @@ use std::time::Duration;
 
 use ipqext_host::chain::FlowShare;
 use ipqext_host::config::{Config, Running, Settings};
-use ipqext_host::daemon;
 use ipqext_host::event::{Action, Command, CommandError, Done, ExtensionReport, Reloaded};
 use ipqext_host::event::{Reply, State, Swap, TrialKind};
 use ipqext_host::packet::{Batch, Needs, Settlement};
-use ipqext_host::registry::Registry;
-use ipqext_host::runtime::Runtime;
 use ipqext_host::source::memory::{MemoryQueue, MemorySource, memory};
 use ipqext_host::source::{Meter, PacketSource, Received, SourceError};
-use ipqext_host::supervisor::{Setup, Supervisor};
+use ipqext_host::supervisor::Supervisor;
 use ipqext_tests::guests;
 use ipqext_tests::programs::PATIENCE;
 use packets::ping;
+use supervised::supervisor;
 
 mod packets;
+mod supervised;
 
 const TWO: &str = "[[extension]]\nname = 'count'\n\
                    [[extension]]\nname = 'icmp-drop'\nparams = 'every=2'\n";
@@ -578,19 +577,7 @@ impl Bench {
         fs::write(&path, text).unwrap();
         let config = Config::read(&path).unwrap();
         let running = Running::new(Some(&path), Settings::default(), config.settings);
-        let (events, _) = tokio::sync::mpsc::unbounded_channel();
-        let mut supervisor = Supervisor::new(Setup {
-            registry: Registry::open(&ext_dir).unwrap(),
-            runtime: Runtime::new().unwrap(),
-            links: Vec::new(),
-            marks: u32::MAX.into(),
-            workers: 2,
-            processors: Vec::new(),
-            open: Box::new(|queue, _| panic!("queue {queue} is opened again")),
-            configuration: daemon::configuration(running),
-            events,
-            answer_timeout,
-        });
+        let (mut supervisor, _) = supervisor(&ext_dir, running, 2, answer_timeout);
         for wanted in &config.extensions {
             let set_up = supervisor.set_up(wanted);
             assert!(set_up.is_ok() || !wanted.required, "{:?}", set_up.err());

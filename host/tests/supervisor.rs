@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use ipqext_host::chain::{LimitsChange, PolicyChange};
 use ipqext_host::config::{Running, Settings};
-use ipqext_host::daemon;
 use ipqext_host::event::{Action, Command, CommandError, ExtensionReport, Reply, State};
 use ipqext_host::packet::{Batch, Needs};
-use ipqext_host::registry::Registry;
-use ipqext_host::runtime::Runtime;
 use ipqext_host::source::memory::{MemoryQueue, MemorySource, memory};
 use ipqext_host::source::{Meter, PacketSource, Received, SourceError};
-use ipqext_host::supervisor::{Setup, Supervisor};
+use ipqext_host::supervisor::Supervisor;
 use ipqext_tests::guests;
 use packets::ping;
+use supervised::supervisor;
 
 mod packets;
+mod supervised;
 
 #[test]
 fn a_stage_that_a_worker_gives_back_late_comes_home() {
@@ -93,23 +92,12 @@ fn a_queue_that_cannot_be_set_up_leaves_the_extension_as_it_was() {
 }
 
 fn with_one_worker() -> (Supervisor, Gate, MemoryQueue) {
-    let (events, _) = tokio::sync::mpsc::unbounded_channel();
-    let mut supervisor = Supervisor::new(Setup {
-        registry: Registry::open(&PathBuf::from(guests::shipped())).unwrap(),
-        runtime: Runtime::new().unwrap(),
-        links: Vec::new(),
-        marks: u32::MAX.into(),
-        workers: 1,
-        processors: Vec::new(),
-        open: Box::new(|queue, _| panic!("queue {queue} is opened again")),
-        events,
-        configuration: daemon::configuration(Running::new(
-            None,
-            Settings::default(),
-            Settings::default(),
-        )),
-        answer_timeout: Duration::from_millis(200),
-    });
+    let (mut supervisor, _) = supervisor(
+        &PathBuf::from(guests::shipped()),
+        Running::new(None, Settings::default(), Settings::default()),
+        1,
+        Duration::from_millis(200),
+    );
     let (name, params) = ("template".to_owned(), String::new());
     supervisor
         .obey(Command::Add {

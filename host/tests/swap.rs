@@ -7,22 +7,21 @@ use std::time::Duration;
 
 use ipqext_host::chain::{LimitsChange, PolicyChange, Rollback};
 use ipqext_host::config::{Running, Settings};
-use ipqext_host::daemon;
 use ipqext_host::event::{
     Action, Carried, Command, CommandError, Event, ExtensionReport, GrantChange, Notice, Reply,
     State, Swap, Swapped,
 };
 use ipqext_host::packet::{Settlement, Verdicts};
-use ipqext_host::registry::Registry;
-use ipqext_host::runtime::Runtime;
 use ipqext_host::source::PacketSource;
 use ipqext_host::source::memory::{MemoryQueue, memory};
-use ipqext_host::supervisor::{Setup, Supervisor};
+use ipqext_host::supervisor::Supervisor;
 use ipqext_tests::guests;
 use packets::ping;
+use supervised::supervisor;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 mod packets;
+mod supervised;
 
 #[test]
 fn a_thousand_swaps_under_load_count_every_packet_once() {
@@ -341,20 +340,13 @@ impl Bench {
                 }
             }
         }
-        let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
         let settings = Settings::default;
-        let mut supervisor = Supervisor::new(Setup {
-            registry: Registry::open(&ext_dir).unwrap(),
-            runtime: Runtime::new().unwrap(),
-            links: Vec::new(),
-            marks: u32::MAX.into(),
-            workers: 2,
-            processors: Vec::new(),
-            open: Box::new(|queue, _| panic!("queue {queue} is opened again")),
-            configuration: daemon::configuration(Running::new(None, settings(), settings())),
-            events,
-            answer_timeout: Duration::from_secs(10),
-        });
+        let (mut supervisor, inbox) = supervisor(
+            &ext_dir,
+            Running::new(None, settings(), settings()),
+            2,
+            Duration::from_secs(10),
+        );
         let [(one, first), (other, second)] = [memory(), memory()];
         let sources: [Box<dyn PacketSource>; 2] = [Box::new(first), Box::new(second)];
         supervisor.employ(sources.into()).unwrap();

@@ -1,6 +1,8 @@
-//! The end of stages whose place was taken: off the workers, and after the answer.
+//! The end of stages: of those whose place was taken, off the workers and after the answer,
+//! and of all at the end.
 
 use super::Supervisor;
+use super::extension::Life;
 use crate::chain::Lifecycle;
 
 impl Supervisor {
@@ -30,6 +32,21 @@ impl Supervisor {
                     let extension = &*stage.name;
                     tracing::warn!(extension, error = %error, "while a version was finished");
                 }
+            }
+        }
+    }
+
+    /// Finishes all extensions, which are with no worker any more.
+    pub(super) fn finish_extensions(&mut self) {
+        self.finish_leaving();
+        for extension in &mut self.extensions {
+            let stop = match extension.life {
+                Life::Started => extension.call_idle("stop", Lifecycle::Stop),
+                Life::Added | Life::Stopped => Ok(Vec::new()),
+            };
+            let fini = extension.call_idle("fini", Lifecycle::Fini);
+            for error in [stop.err(), fini.err()].into_iter().flatten() {
+                tracing::warn!(error = %error, "while extensions are finished");
             }
         }
     }

@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 
 use super::Supervisor;
 use super::extension::{Extension, Life};
-use crate::chain::{Lifecycle, Saved, SavedOrNot};
+use crate::chain::{Saved, SavedOrNot};
 use crate::event::{Answer, CommandError, Event, Events, Heir, Upgraded};
 use crate::handover::{self, Channel, HandoverError, Message, PREPARES, STEP};
 use crate::telemetry::Counter;
@@ -334,17 +334,7 @@ impl Supervisor {
     pub(super) fn leave(mut self) {
         let stages = self.crew.abandon();
         self.take_home(stages);
-        self.finish_leaving();
-        for extension in &mut self.extensions {
-            let stop = match extension.life {
-                Life::Started => extension.call_idle("stop", Lifecycle::Stop),
-                Life::Added | Life::Stopped => Ok(Vec::new()),
-            };
-            let fini = extension.call_idle("fini", Lifecycle::Fini);
-            for error in [stop.err(), fini.err()].into_iter().flatten() {
-                tracing::warn!(error = %error, "while another daemon serves already");
-            }
-        }
+        self.finish_extensions();
     }
 }
 
