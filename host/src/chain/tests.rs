@@ -12,6 +12,7 @@ use crate::packet::{
 };
 use crate::telemetry::StageCounters;
 
+mod hand_over;
 mod trials;
 
 #[test]

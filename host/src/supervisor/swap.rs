@@ -160,14 +160,14 @@ impl Supervisor {
                 Ok(Reply::Swapped(Box::new(swapped)))
             }
             Err(error) => {
-                let error = CommandError::NotSwapped(Box::new(error));
                 let file = file.unwrap_or_else(|| extension.version.file.clone());
                 tracing::warn!(
                     extension = extension.name(),
                     file = %file.display(),
                     error = %error,
-                    "another version is not taken"
+                    "another version is not taken, and the one that ran goes on"
                 );
+                let error = CommandError::NotSwapped(Box::new(error));
                 extension.reject(file, error.to_string());
                 Err(error)
             }
