@@ -55,6 +55,7 @@ fn started(name: &str) -> (Runtime, Instance) {
         worker: 0,
         workers: 1,
         seed: 1,
+        determined: false,
         limits: Limits::default(),
         log: LogLevel::default(),
     };

@@ -80,6 +80,7 @@ fn panicking() -> (Runtime, Instance) {
         worker: 0,
         workers: 1,
         seed: 1,
+        determined: false,
         limits: Limits::default(),
         log: LogLevel::default(),
     };

@@ -31,6 +31,7 @@ mod slice;
 mod stage;
 mod standing;
 mod terms;
+mod timing;
 
 pub use bounds::OutOfBounds;
 pub use budget::{Budget, TICK, cpu_time};
@@ -47,6 +48,8 @@ pub use share::CpuUse;
 pub use slice::{FlowShare, Slice};
 pub use stage::{Reporter, Stage};
 pub use terms::Terms;
+use timing::BatchTime;
+pub use timing::{Clock, Timing};
 
 /// The packets that one extension is given, in order of arrival.
 pub struct View<'a> {
@@ -128,12 +131,12 @@ pub trait Filter: Send {
     /// Holds it to other limits from now on.
     fn set_limits(&mut self, _limits: &Limits) {}
 
-    /// Between two batches, while nobody waits for it: it may do what is due, as to save its
-    /// state.
+    /// Between two batches, while nobody waits for it: it may do what is due by this clock, as to
+    /// save its state.
     ///
     /// # Errors
     /// As of `proc`.
-    fn rest(&mut self) -> Result<(), Fault> {
+    fn rest(&mut self, _clock: Clock) -> Result<(), Fault> {
         Ok(())
     }
 }
@@ -172,6 +175,8 @@ pub struct Chain {
     scratch: Scratch,
     journal: Journal,
     marks: MarkRules,
+    /// The packets' time, if the chain goes by that.
+    time: Option<BatchTime>,
     /// Whether two versions of an extension share its flows.
     is_split: bool,
 }
@@ -192,7 +197,17 @@ impl Chain {
             scratch: Scratch::default(),
             journal: Journal::default(),
             marks: marks.into(),
+            time: None,
             is_split: false,
+        }
+    }
+
+    /// The same, which goes by this time.
+    #[must_use]
+    pub fn timed(self, timing: Timing) -> Self {
+        Self {
+            time: (timing == Timing::Packets).then(BatchTime::new),
+            ..self
         }
     }
 
@@ -205,12 +220,15 @@ impl Chain {
         if self.is_split {
             self.end_failed_trials();
         }
-        let mut budget = BatchBudget::begin();
+        let mut budget = BatchBudget::begin(self.time.as_mut().map(|time| time.at(batch.now_ns())));
         if let Some(bits) = self.marks.flows {
             let_by(batch, bits);
         }
         for (place, stage) in self.stages.iter_mut().enumerate() {
             let (now, left) = budget.look(place > 0);
+            if self.time.is_some() {
+                stage.set_clock(Clock::Batch(now));
+            }
             stage.visit(&mut Visit {
                 now,
                 left,
@@ -324,6 +342,8 @@ impl Chain {
 
 /// What is left of a batch's CPU time.
 struct BatchBudget {
+    /// Whether it goes by the packets' time, in which nothing takes long.
+    is_timeless: bool,
     now: Instant,
     began: Instant,
     /// The CPU time at which it is spent. Its clock is asked only once the batch has taken
@@ -332,9 +352,10 @@ struct BatchBudget {
 }
 
 impl BatchBudget {
-    fn begin() -> Self {
-        let now = Instant::now();
+    fn begin(packets: Option<Instant>) -> Self {
+        let now = packets.unwrap_or_else(Instant::now);
         Self {
+            is_timeless: packets.is_some(),
             now,
             began: now,
             ends: None,
@@ -343,7 +364,7 @@ impl BatchBudget {
 
     /// What time it is, where some may have passed since the last look, and what is left.
     fn look(&mut self, later: bool) -> (Instant, Duration) {
-        if later {
+        if later && !self.is_timeless {
             self.now = Instant::now();
         }
         let passed = self.now - self.began;

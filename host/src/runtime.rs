@@ -8,6 +8,7 @@ mod compiled;
 mod componentize;
 mod core_dumps;
 mod crossing;
+mod determined;
 mod engine;
 mod guest;
 mod guest_log;

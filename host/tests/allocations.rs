@@ -206,6 +206,7 @@ fn stage(id: StageId, name: &str) -> Stage {
         worker: 0,
         workers: 1,
         seed: 1,
+        determined: false,
         limits: Limits::default(),
         log: LogLevel::default(),
     };

@@ -862,6 +862,7 @@ fn context(params: &str) -> Context {
         worker: 0,
         workers: 1,
         seed: 1,
+        determined: false,
         limits: Limits::default(),
         log: LogLevel::default(),
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Filter;
-use super::budget::Budget;
 use super::fault::Fault;
 use super::guarded::guarded;
 use super::journal::{Note, Saying};
@@ -17,8 +16,9 @@ impl Stage {
         self.grow(visit.now);
         let count = visit.scratch.selection.places().len();
         // Each part has a deadline, and all of them together have two.
-        let budget =
-            (self.batch_max < count).then(|| Budget::new(self.terms.limits.batch_deadline * 2));
+        let budget = (self.batch_max < count)
+            .then(|| self.clock.budget(self.terms.limits.batch_deadline * 2))
+            .flatten();
         let mut from = 0;
         while from < count {
             if from > 0 && budget.is_some_and(|budget| budget.left().is_zero()) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::fault::{Fault, FaultKind, Lifecycle, LifecycleError};
 use super::limits::Limits;
-use super::{Filter, NotTaken, Recovered, Saved, View};
+use super::{Clock, Filter, NotTaken, Recovered, Saved, View};
 use crate::packet::Outcome;
 
 /// A filter whose panics are faults. They are bugs of the host: a sandboxed extension's own
@@ -89,7 +89,7 @@ impl Filter for Guarded {
         });
     }
 
-    fn rest(&mut self) -> Result<(), Fault> {
-        self.call(|filter| filter.rest())
+    fn rest(&mut self, clock: Clock) -> Result<(), Fault> {
+        self.call(|filter| filter.rest(clock))
     }
 }

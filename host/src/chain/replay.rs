@@ -4,7 +4,8 @@
 //! fails on is the culprit, and gets the fault policy; the others get its verdicts. All of
 //! it together has one deadline. What is not reached in that time gets the fault policy as
 //! well. Where no packet makes it fail alone the call was just too heavy. So a fault delays the packets behind it by two deadlines and two ticks of the
-//! clock at most: that of the call, and that of its replay.
+//! clock at most: that of the call, and that of its replay. Where no packets wait, each has
+//! a deadline of its own.
 
 use super::budget::{Budget, TICK};
 use super::fault::{Fault, FaultKind};
@@ -15,21 +16,22 @@ impl Stage {
     pub(super) fn replay(&mut self, cause: Fault, visit: &mut Visit<'_>) {
         let window = visit.scratch.selection.window();
         if window.len() == 1 {
-            let budget = Budget::new(self.terms.limits.batch_deadline);
+            let budget = self.clock.budget(self.terms.limits.batch_deadline);
             self.blame(cause, visit);
-            self.renew(Some(&budget));
+            self.renew(budget.as_ref());
             return;
         }
         let deadline = self.terms.limits.batch_deadline;
+        let budget = self.clock.budget(deadline + TICK);
+        let left = || budget.as_ref().map_or(deadline, Budget::left);
         // Half of the time for one packet leaves the other half for those behind it.
-        let most = deadline / 2;
-        let budget = Budget::new(deadline + TICK);
+        let most = budget.as_ref().map_or(deadline, |_| deadline / 2);
         let mut culprits = 0;
         let mut reached = window.start;
         self.breaks();
-        while reached < window.end && self.is_ready(&budget) {
+        while reached < window.end && self.is_ready(budget.as_ref()) {
             visit.scratch.selection.narrow(reached..reached + 1);
-            let allowed = most.min(budget.left());
+            let allowed = most.min(left());
             match self.ask(visit, allowed) {
                 Ok(()) => self.apply(visit),
                 // It may have wanted just a little more than was left.
@@ -52,14 +54,15 @@ impl Stage {
             self.give_up(visit);
         }
         // Without time left the next packets bring new time.
-        if !self.is_sound() && !budget.left().is_zero() {
-            self.renew(Some(&budget));
+        if !self.is_sound() && !left().is_zero() {
+            self.renew(budget.as_ref());
         }
     }
 
     /// Whether there is time for one packet more, and somebody to ask.
-    fn is_ready(&mut self, budget: &Budget) -> bool {
-        !budget.left().is_zero() && (self.is_sound() || self.renew(Some(budget)))
+    fn is_ready(&mut self, budget: Option<&Budget>) -> bool {
+        let has_time = budget.is_none_or(|budget| !budget.left().is_zero());
+        has_time && (self.is_sound() || self.renew(budget))
     }
 
     /// The packet in the selection's window is the culprit.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::budget::Budget;
 use super::copies::{Copier, Copies};
 use super::fault::{Fault, FaultKind, Lifecycle, LifecycleError};
 use super::fuse::Fuse;
@@ -17,6 +16,7 @@ use super::share::CpuUse;
 use super::slice::FLOW_BYTES;
 use super::standing::{Condition, Standing};
 use super::terms::Terms;
+use super::timing::Clock;
 use super::{Filter, StageId};
 use crate::packet::{
     BATCH_MAX, Batch, Fallback, FlowBits, Grant, Links, Needs, Outcome, Settlement,
@@ -61,6 +61,8 @@ pub struct Stage {
     resized: Instant,
     pub(super) counters: Arc<StageCounters>,
     pub(super) meter: Meter,
+    /// By which it goes.
+    pub(super) clock: Clock,
     /// Whether it is passed over until the queue has room again.
     pub(super) is_passed_over: bool,
     worker: u32,
@@ -148,6 +150,7 @@ impl Stage {
             resized: Instant::now(),
             counters,
             meter: Meter::default(),
+            clock: Clock::default(),
             is_passed_over: false,
             worker: 0,
             reporter: None,
@@ -156,6 +159,10 @@ impl Stage {
             fault_lines: RateLimit::new(FAULT_LINES_A_SECOND, Duration::from_secs(1)),
             reports: RateLimit::new(REPORTS_A_SECOND, Duration::from_secs(1)),
         }
+    }
+
+    pub(super) fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
     }
 
     /// Has its faults told, as those of this worker.
@@ -286,11 +293,11 @@ impl Stage {
     /// Between two batches: it may save its state.
     pub(super) fn rest(&mut self) {
         if self.standing.is_sound()
-            && let Err(fault) = self.filter.rest()
+            && let Err(fault) = self.filter.rest(self.clock)
         {
             self.note_fault(fault, "save", None);
-            let budget = Budget::new(self.terms.limits.batch_deadline);
-            self.renew(Some(&budget));
+            let budget = self.clock.budget(self.terms.limits.batch_deadline);
+            self.renew(budget.as_ref());
         }
     }
 
@@ -348,15 +355,19 @@ impl Stage {
             }
             condition => {
                 // The call that follows has its own.
-                let budget = Budget::new(self.terms.limits.batch_deadline / 2);
+                let budget = self.clock.budget(self.terms.limits.batch_deadline / 2);
                 let waits = match condition {
                     Condition::Quarantined(_) => Hindrance::Quarantined,
                     _ => Hindrance::Awaited,
                 };
-                if !self.renew(Some(&budget)) {
+                if !self.renew(budget.as_ref()) {
                     return Some(waits);
                 }
             }
+        }
+        if matches!(self.clock, Clock::Batch(_)) {
+            // Nobody waits.
+            return None;
         }
         let limits = &self.terms.limits;
         // Who takes little is not made to pay for those before it.

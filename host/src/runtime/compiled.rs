@@ -152,7 +152,7 @@ impl Compiled {
     pub fn help(&self) -> Result<Option<String>, Fault> {
         let limits = Limits::default();
         let log = SharedLog::new(&self.description.name, &limits, &LogLevel::default());
-        let mut guest = self.guest(log, Arc::default(), &limits, limits.call_deadline)?;
+        let mut guest = self.guest(log, Arc::default(), &limits, None, limits.call_deadline)?;
         guest.call(limits.call_deadline, |guest, store| guest.call_help(store))
     }
 
@@ -162,9 +162,11 @@ impl Compiled {
         log: SharedLog,
         links: Arc<Links>,
         limits: &Limits,
+        seed: Option<u64>,
         deadline: Duration,
     ) -> Result<Guest, Fault> {
-        Guest::new(&self.runtime, &self.pre, log, links, limits, deadline)
+        let (runtime, pre) = (&self.runtime, &self.pre);
+        Guest::new(runtime, pre, log, links, limits, seed, deadline)
     }
 }
 
@@ -173,7 +175,7 @@ fn describe(runtime: &Runtime, pre: &StatelessPre<HostState>) -> Result<Descript
     let limits = Limits::default();
     let deadline = limits.call_deadline;
     let log = SharedLog::new("(not described yet)", &limits, &LogLevel::default());
-    let mut guest = Guest::new(runtime, pre, log, Arc::default(), &limits, deadline)?;
+    let mut guest = Guest::new(runtime, pre, log, Arc::default(), &limits, None, deadline)?;
     let told = guest.call(deadline, |guest, store| guest.call_describe(store))?;
     if !is_name(&told.name) {
         let shown = told.name.chars().take(TEXT_CHARS_MAX).collect();

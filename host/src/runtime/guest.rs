@@ -42,16 +42,18 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// Instantiates an extension, with so much CPU time.
+    /// Instantiates an extension, with so much CPU time. With a seed, its clock and its
+    /// random numbers are determined.
     pub(super) fn new(
         runtime: &Runtime,
         pre: &StatelessPre<HostState>,
         log: SharedLog,
         links: Arc<Links>,
         limits: &Limits,
+        seed: Option<u64>,
         deadline: Duration,
     ) -> Result<Self, Fault> {
-        let mut store = host_api::store(&runtime.engine, log, links, limits);
+        let mut store = host_api::store(&runtime.engine, log, links, limits, seed);
         begin(&mut store, deadline);
         let running = runtime.clock.run();
         let instantiated = instantiate(&mut store, pre, limits);
@@ -82,6 +84,9 @@ impl Guest {
         batch: Batch<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), Fault> {
+        if let Some(clock) = &self.store.data().clock {
+            clock.set(batch.now_ns);
+        }
         // SAFETY: `instantiate` has checked the function's type.
         let proc = unsafe { TypedFunc::<(Batch<'_>,), (Said,)>::new_unchecked(self.proc) };
         let (said,) = self.call(deadline, |_, store| proc.call(store, (batch,)))?;

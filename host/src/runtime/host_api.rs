@@ -9,6 +9,7 @@ use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::bindings::ipqext::packet::host;
+use super::determined::{BatchClock, determine};
 use super::guest_log::{GuestStream, SharedLog};
 use super::wasi;
 use crate::chain::{Limits, cpu_time};
@@ -25,17 +26,19 @@ pub(super) struct HostState {
     pub(super) deadline: Deadline,
     pub(super) memory: MemoryLimit,
     pub(super) log: SharedLog,
+    /// Its clock, if that is not the machine's.
+    pub(super) clock: Option<BatchClock>,
     wasi: WasiCtx,
     resources: ResourceTable,
 }
 
 impl HostState {
-    fn new(log: SharedLog, links: Arc<Links>, limits: &Limits) -> Self {
-        let wasi = WasiCtxBuilder::new()
-            .stdout(GuestStream::new(log.clone(), host::Level::Info))
+    fn new(log: SharedLog, links: Arc<Links>, limits: &Limits, seed: Option<u64>) -> Self {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(GuestStream::new(log.clone(), host::Level::Info))
             .stderr(GuestStream::new(log.clone(), host::Level::Warn))
-            .max_random_size(RANDOM_BYTES_MAX)
-            .build();
+            .max_random_size(RANDOM_BYTES_MAX);
+        let clock = seed.map(|seed| determine(&mut wasi, seed));
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(RESOURCES_MAX);
         Self {
@@ -43,7 +46,8 @@ impl HostState {
             deadline: Deadline::default(),
             memory: MemoryLimit::new(limits),
             log,
-            wasi,
+            clock,
+            wasi: wasi.build(),
             resources,
         }
     }
@@ -190,14 +194,16 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<HostState>> {
     Ok(linker)
 }
 
-/// A store for one instance, with its limits in force.
+/// A store for one instance, with its limits in force. With a seed, its clock is that of the
+/// batches, and its random numbers follow from the seed.
 pub(super) fn store(
     engine: &Engine,
     log: SharedLog,
     links: Arc<Links>,
     limits: &Limits,
+    seed: Option<u64>,
 ) -> Store<HostState> {
-    let mut store = Store::new(engine, HostState::new(log, links, limits));
+    let mut store = Store::new(engine, HostState::new(log, links, limits, seed));
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.host_call_bytes);
     store.epoch_deadline_callback(|mut context| Ok(context.data_mut().deadline.tick()));

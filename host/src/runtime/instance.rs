@@ -12,8 +12,8 @@ use super::guest::Guest;
 use super::guest_log::SharedLog;
 use super::nursery::Born;
 use crate::chain::{
-    Budget, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, NotTaken, Recovered,
-    Saved, View, cpu_time,
+    Budget, Clock, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, NotTaken,
+    Recovered, Saved, View, cpu_time,
 };
 use crate::packet::{Links, Outcome};
 use crate::telemetry::LogLevel;
@@ -39,6 +39,9 @@ pub struct Context {
     pub workers: u32,
     /// For the guest's random choices.
     pub seed: u64,
+    /// Whether its WASI clock is that of the batches too, and its WASI random numbers follow
+    /// from the seed too, so that it does the same with the same packets.
+    pub determined: bool,
     /// What it may use.
     pub limits: Limits,
     /// Which of its log lines are written.
@@ -67,8 +70,8 @@ pub struct Instance {
 /// What a guest saved.
 struct State {
     saved: Option<Arc<Saved>>,
-    /// When it was asked last.
-    asked: Instant,
+    /// When it was asked last, or could have been first.
+    asked: Option<Instant>,
     /// Whether it was called since.
     is_old: bool,
     /// Why it was thrown away, until that is told.
@@ -79,7 +82,7 @@ impl State {
     fn none() -> Self {
         Self {
             saved: None,
-            asked: Instant::now(),
+            asked: None,
             is_old: false,
             lost: None,
         }
@@ -177,7 +180,8 @@ pub(super) fn initialised(
     deadline: Duration,
 ) -> Result<Guest, LifecycleError> {
     let budget = Budget::new(deadline);
-    let mut guest = compiled.guest(log.clone(), links, &context.limits, deadline)?;
+    let seed = context.determined.then_some(context.seed);
+    let mut guest = compiled.guest(log.clone(), links, &context.limits, seed, deadline)?;
     let context = bindings::Context {
         params: &context.params,
         worker: context.worker,
@@ -276,7 +280,7 @@ impl Filter for Instance {
         if let Some(guest) = guest {
             let saved = guest.save(allowed)?;
             let bytes = saved.map_err(|text| LifecycleError::Refused(bounded(text)))?;
-            self.state.asked = Instant::now();
+            self.state.asked = None;
             self.state.is_old = false;
             self.state.saved = Some(self.saved(bytes));
         }
@@ -333,14 +337,17 @@ impl Filter for Instance {
         }
     }
 
-    fn rest(&mut self) -> Result<(), Fault> {
-        let Some(guest) = &mut self.guest else {
+    fn rest(&mut self, clock: Clock) -> Result<(), Fault> {
+        let guest = self.guest.as_mut().filter(|guest| guest.has_state());
+        let Some(guest) = guest.filter(|_| self.state.is_old) else {
             return Ok(());
         };
-        if !guest.has_state() || !self.state.is_old || self.state.asked.elapsed() < SAVED_EVERY {
+        let now = clock.now();
+        let asked = *self.state.asked.get_or_insert(now);
+        if now.saturating_duration_since(asked) < SAVED_EVERY {
             return Ok(());
         }
-        self.state.asked = Instant::now();
+        self.state.asked = Some(now);
         self.state.is_old = false;
         let limits = &self.context.limits;
         let saved = guest.save(limits.worker_call_deadline)?;

@@ -276,7 +276,7 @@ fn guest(compiled: &Compiled, params: &str, limits: &Limits) -> Guest {
         &LogLevel::default(),
     );
     let links = Arc::new(Links::default());
-    let mut guest = compiled.guest(log, links, limits, ENOUGH).unwrap();
+    let mut guest = compiled.guest(log, links, limits, None, ENOUGH).unwrap();
     let context = Context {
         params,
         worker: 0,

@@ -228,6 +228,7 @@ impl Supervisor {
             worker: seat.worker,
             workers: self.workers,
             seed: seat.seed,
+            determined: false,
             limits,
             log: log.clone(),
         };

@@ -88,6 +88,7 @@ fn load(runtime: &Runtime, file: &[u8]) -> Fate {
         worker: 0,
         workers: 1,
         seed: 1,
+        determined: false,
         limits: Limits::default(),
         log: LogLevel::default(),
     };

@@ -17,6 +17,7 @@ pub(crate) fn panicked(runtime: &Runtime, wasm: &[u8]) -> Fault {
         worker: 0,
         workers: 1,
         seed: 1,
+        determined: false,
         limits: Limits::default(),
         log: LogLevel::default(),
     };

@@ -9,6 +9,7 @@ use crate::chain::budget::Budget;
 use crate::chain::fault::{Fault, FaultKind, LifecycleError};
 use crate::chain::report::{Culprit, FaultReport};
 use crate::chain::standing::Condition;
+use crate::chain::timing::Clock;
 use crate::chain::{Filter, Recovered};
 use crate::packet::BATCH_MAX;
 
@@ -44,7 +45,7 @@ impl Stage {
         culprit: Option<Culprit>,
     ) -> bool {
         self.tell(fault, call, culprit);
-        let now = Instant::now();
+        let now = self.clock.now();
         let rule = self.terms.policy.quarantine;
         let is_too_many = self.standing.fails(rule, now);
         if let Some(rule) = rule.filter(|_| is_too_many) {
@@ -76,8 +77,14 @@ impl Stage {
                 "extension failed and starts over"
             );
         }
+        // Where no packets wait, all are told.
+        let untold = match self.clock {
+            Clock::Machine if self.reporter.is_some() => self.reports.pass(),
+            Clock::Machine => None,
+            Clock::Batch(_) => Some(0),
+        };
         if let Some(reporter) = &self.reporter
-            && let Some(untold) = self.reports.pass()
+            && let Some(untold) = untold
         {
             reporter(FaultReport {
                 stage: self.id,
@@ -95,7 +102,7 @@ impl Stage {
     /// Has the filter start over with so much CPU time; as much as it takes where nobody
     /// waits. False if it is not asked yet.
     pub(in crate::chain) fn renew(&mut self, budget: Option<&Budget>) -> bool {
-        let now = Instant::now();
+        let now = self.clock.now();
         let was_quarantined = match self.standing.condition() {
             Condition::Quarantined(until) if now < until => return false,
             condition => condition != Condition::Awaited,
