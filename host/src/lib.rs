@@ -8,6 +8,7 @@
 //! | [`worker`] | one thread per queue |
 //! | [`chain`] | many decisions become one verdict |
 //! | [`runtime`] | the sandbox, on wasmtime |
+//! | [`embed`] | the sandbox for other programs |
 //! | [`shadow`] | another version beside the running one, compared |
 //! | [`registry`] | the directory of extensions |
 //! | [`event`] | all that can happen to the supervisor |
@@ -35,6 +36,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod doctor;
+pub mod embed;
 pub mod event;
 pub mod handover;
 pub mod links;
@@ -55,3 +57,5 @@ pub mod telemetry;
 pub mod trace;
 mod units;
 pub mod worker;
+
+pub use embed::{BuildError, Chain, ChainBuilder, Extension};

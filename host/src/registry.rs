@@ -62,17 +62,6 @@ impl Registry {
         }
     }
 
-    /// Reads a file, once: a second read may see another.
-    ///
-    /// # Errors
-    /// It cannot be read, is no regular file, or is absurdly long.
-    pub fn read(&self, file: &Path) -> Result<Vec<u8>, CommandError> {
-        read_bounded(file).map_err(|source| CommandError::Unreadable {
-            path: file.to_owned(),
-            source,
-        })
-    }
-
     /// All `.wasm` files with the names of their extensions, sorted.
     fn files(&self) -> Result<Vec<(String, PathBuf)>, CommandError> {
         let unreadable = |source| CommandError::Unreadable {
@@ -103,6 +92,17 @@ pub fn canonical(name: &str) -> String {
         Some(rest) => rest.to_owned(),
         None => name,
     }
+}
+
+/// Reads a file of an extension, once: a second read may see another.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or is absurdly long.
+pub fn read(file: &Path) -> Result<Vec<u8>, CommandError> {
+    read_bounded(file).map_err(|source| CommandError::Unreadable {
+        path: file.to_owned(),
+        source,
+    })
 }
 
 fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn a_directory_is_no_file_to_read() {
         let dir = dir_with(&[]);
-        let registry = Registry::open(dir.path()).unwrap();
-        assert!(registry.read(dir.path()).is_err());
+
+        assert!(read(dir.path()).is_err());
         assert!(Registry::open(&dir.path().join("missing")).is_err());
     }
 
@@ -185,16 +185,16 @@ mod tests {
         let sized = |length| File::create(&long).unwrap().set_len(length).unwrap();
         sized(200 << 20);
 
-        let error = registry.read(&long).unwrap_err();
+        let error = read(&long).unwrap_err();
         let text = match error {
             CommandError::Unreadable { source, .. } => source.to_string(),
             other => panic!("{other}"),
         };
         assert!(text.contains("209715200 bytes"), "{text}");
         sized(FILE_BYTES_MAX + 1);
-        assert!(registry.read(&long).is_err());
+        assert!(read(&long).is_err());
         sized(FILE_BYTES_MAX);
-        assert!(registry.read(&long).is_ok());
+        assert!(read(&long).is_ok());
     }
 
     fn dir_with(names: &[&str]) -> tempfile::TempDir {

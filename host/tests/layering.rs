@@ -103,6 +103,19 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("registry", &["event"]),
+    (
+        "embed",
+        &[
+            "chain",
+            "event::CommandError",
+            "event::GrantChange",
+            "event::Wanted",
+            "packet",
+            "registry",
+            "runtime",
+            "telemetry",
+        ],
+    ),
     ("links", &["event", "packet"]),
     (
         "supervisor",

@@ -25,10 +25,12 @@ pub enum Misdeed {
     Memory64,
     /// Its memory is shared by threads.
     SharedMemory,
+    /// It drops the first packet of each batch, and which that is is chance.
+    DropsFirst,
 }
 
 impl Misdeed {
-    /// All of them.
+    /// All that fail, or cannot be loaded.
     pub const ALL: [Self; 7] = [
         Self::GrowsTable,
         Self::DividesByZero,
@@ -49,6 +51,7 @@ impl Misdeed {
             Self::LoopsInDescribe => "loops-in-describe",
             Self::Memory64 => "memory64",
             Self::SharedMemory => "shared-memory",
+            Self::DropsFirst => "drops-first",
         }
     }
 
@@ -107,6 +110,10 @@ const START: &str = "(start)";
 const ZEROS: i32 = 0;
 /// Where the description stands.
 const DESCRIPTION: i32 = 64;
+/// Where the outcome stands of one that says anything.
+const OUTCOME: i32 = 128;
+/// Where its decision stands.
+const DECISION: i32 = 160;
 /// Where its texts stand.
 const TEXTS: i32 = 256;
 /// From where on the host may write what it hands over.
@@ -186,10 +193,10 @@ fn body(misdeed: Misdeed, name: &str) -> Function {
     // What was handed over may be overwritten by the next call.
     body.instruction(&Instruction::I32Const(HEAP));
     body.instruction(&Instruction::GlobalSet(0));
-    let result = if name == "describe" {
-        DESCRIPTION
-    } else {
-        ZEROS
+    let result = match (misdeed, name) {
+        (_, "describe") => DESCRIPTION,
+        (Misdeed::DropsFirst, "proc") => OUTCOME,
+        _ => ZEROS,
     };
     body.instruction(&Instruction::I32Const(result));
     body.instruction(&Instruction::End);
@@ -226,7 +233,8 @@ fn realloc() -> Function {
     body
 }
 
-/// The description: three texts, and needs that are all nothing.
+/// The description: three texts, and needs that are nothing but the verdicts that it gives; and
+/// what it decides.
 fn data(misdeed: Misdeed) -> DataSection {
     let mut record = Vec::new();
     let mut texts = Vec::new();
@@ -236,8 +244,23 @@ fn data(misdeed: Misdeed) -> DataSection {
         record.extend_from_slice(&(text.len() as u32).to_le_bytes());
         texts.extend_from_slice(text.as_bytes());
     }
+    // Of the needs, the snap length and the edits come first; a decision is a packet's place, a
+    // verdict and no change of its mark.
+    let (mut outcome, mut decision) = (Vec::new(), Vec::new());
+    if misdeed == Misdeed::DropsFirst {
+        const DROP: u8 = 2;
+        record.extend_from_slice(&[0, 0, 0, 0, 0, 0, 1 << 1]);
+        outcome.extend_from_slice(&(DECISION as u32).to_le_bytes());
+        outcome.extend_from_slice(&1_u32.to_le_bytes());
+        decision.extend_from_slice(&[0, 0, 0, 0, DROP]);
+    }
     let mut data = DataSection::new();
-    for (at, bytes) in [(DESCRIPTION, record), (TEXTS, texts)] {
+    for (at, bytes) in [
+        (DESCRIPTION, record),
+        (OUTCOME, outcome),
+        (DECISION, decision),
+        (TEXTS, texts),
+    ] {
         let at = match misdeed {
             Misdeed::Memory64 => ConstExpr::i64_const(at.into()),
             _ => ConstExpr::i32_const(at),

@@ -1,8 +1,8 @@
 //! What a configuration file wants of the chain, and what was done to have it so.
 
-use super::GrantChange;
-use crate::chain::{LimitsChange, PolicyChange};
-use crate::packet::Group;
+use super::{CommandError, GrantChange};
+use crate::chain::{LimitsChange, PolicyChange, Terms};
+use crate::packet::{Grant, Group, Needs};
 use crate::telemetry::Verbosity;
 
 /// An extension as it is to be. What is `None` in a change is as it is by default.
@@ -46,6 +46,71 @@ impl Wanted {
             start: false,
             required: true,
         }
+    }
+
+    /// The terms on which it is wanted, if it needs so much.
+    ///
+    /// # Errors
+    /// It does not declare what it is to be granted, or a number is out of its bounds.
+    pub(crate) fn terms(&self, needs: Needs) -> Result<Terms, CommandError> {
+        self.grant.check(&self.name, needs)?;
+        let usual = Terms::of(needs);
+        Ok(Terms {
+            group: self.group,
+            grant: self.grant.granted(needs),
+            policy: usual.policy.changed(self.policy)?,
+            limits: usual.limits.changed(self.limits)?,
+            slice: None,
+        })
+    }
+}
+
+impl GrantChange {
+    /// What an extension may do that needs so much: what the operator wishes, as far as it
+    /// declares that, and else what is usual.
+    pub(crate) fn granted(self, needs: Needs) -> Grant {
+        let usual = Grant::of(needs);
+        Grant {
+            verdicts: match self.verdicts {
+                Some(verdicts) => verdicts & needs.verdicts,
+                None => usual.verdicts,
+            },
+            mark_mask: match self.mark_mask {
+                Some(mask) => mask & needs.mark_mask,
+                None => usual.mark_mask,
+            },
+        }
+    }
+
+    /// Makes sure that an extension declares what it is to be granted.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) fn check(self, name: &str, needs: Needs) -> Result<(), CommandError> {
+        let verdicts = self.verdicts.unwrap_or_default() - needs.verdicts;
+        let bits = self.mark_mask.unwrap_or_default() & !needs.mark_mask;
+        let (beyond, declared) = if !verdicts.is_empty() {
+            let declared = match needs.verdicts.names() {
+                names if names.is_empty() => "none".to_owned(),
+                names => names.join(", "),
+            };
+            (
+                format!("the verdicts {}", verdicts.names().join(", ")),
+                declared,
+            )
+        } else if bits != 0 {
+            (
+                format!("the mark bits {bits:#x}"),
+                format!("{:#x}", needs.mark_mask),
+            )
+        } else {
+            return Ok(());
+        };
+        Err(CommandError::NotDeclared {
+            name: name.to_owned(),
+            beyond,
+            declared,
+        })
     }
 }
 

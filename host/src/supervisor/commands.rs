@@ -1,9 +1,9 @@
 //! What an operator's command does with an extension.
 
 use super::Supervisor;
-use super::extension::{self, Extension, Life};
+use super::extension::{Extension, Life};
 use super::probation::Probation;
-use super::version::{Candidate, Identity, Version, granted};
+use super::version::{Candidate, Identity, Version};
 use crate::chain::{Lifecycle, LimitsChange, PolicyChange, StageId};
 use crate::event::{Action, CommandError, GrantChange, Reply, Swap, Wanted};
 use crate::packet::Group;
@@ -95,7 +95,7 @@ impl Supervisor {
         wanted: &Wanted,
         version: Version,
     ) -> Result<Extension, CommandError> {
-        let terms = extension::terms(wanted, version.needs())?;
+        let terms = wanted.terms(version.needs())?;
         let id = StageId(self.next_id);
         let identity = Identity::new(id, LogLevel::new(wanted.log), self.workers);
         let stages = self.stages(&version, &identity, terms.limits)?;
@@ -195,11 +195,11 @@ impl Supervisor {
 
     fn grant(&mut self, place: usize, change: GrantChange) -> Result<Reply, CommandError> {
         let extension = &mut self.extensions[place];
-        extension::check_declared(extension.name(), extension.needs(), change)?;
+        change.check(extension.name(), extension.needs())?;
         let wish = &mut extension.wish;
         wish.verdicts = change.verdicts.or(wish.verdicts);
         wish.mark_mask = change.mark_mask.or(wish.mark_mask);
-        extension.terms.grant = granted(extension.wish, extension.needs());
+        extension.terms.grant = extension.wish.granted(extension.needs());
         tracing::info!(
             extension = extension.name(),
             verdicts = extension.terms.grant.verdicts.names().join(","),

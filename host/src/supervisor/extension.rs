@@ -9,11 +9,10 @@ use super::faults::Faults;
 use super::probation::Probation;
 use super::swap::Previous;
 use super::trial::Trial;
-use super::version::{Candidate, Identity, Version, granted};
+use super::version::{Candidate, Identity, Version};
 use crate::chain::{Lifecycle, Stage, StageId, Terms};
 use crate::event::{
-    CommandError, Counts, ExtensionReport, GrantChange, Rejected, State, TrialReport,
-    VersionReport, Wanted,
+    CommandError, Counts, ExtensionReport, GrantChange, Rejected, State, TrialReport, VersionReport,
 };
 use crate::packet::Needs;
 use crate::runtime::{Compiled, Hash};
@@ -251,55 +250,4 @@ pub(super) fn counts(workers: &[Arc<StageCounters>]) -> Counts {
         faults: sum(|counters| &counters.faults),
         cpu: Duration::from_nanos(sum(|counters| &counters.cpu_ns)),
     }
-}
-
-/// The terms on which an extension is wanted that needs so much.
-///
-/// # Errors
-/// It does not declare what it is to be granted, or a number is out of its bounds.
-pub(super) fn terms(wanted: &Wanted, needs: Needs) -> Result<Terms, CommandError> {
-    check_declared(&wanted.name, needs, wanted.grant)?;
-    let usual = Terms::of(needs);
-    Ok(Terms {
-        group: wanted.group,
-        grant: granted(wanted.grant, needs),
-        policy: usual.policy.changed(wanted.policy)?,
-        limits: usual.limits.changed(wanted.limits)?,
-        slice: None,
-    })
-}
-
-/// Makes sure that an extension declares what it is to be granted.
-///
-/// # Errors
-/// It does not.
-pub(super) fn check_declared(
-    name: &str,
-    needs: Needs,
-    change: GrantChange,
-) -> Result<(), CommandError> {
-    let verdicts = change.verdicts.unwrap_or_default() - needs.verdicts;
-    let bits = change.mark_mask.unwrap_or_default() & !needs.mark_mask;
-    let (beyond, declared) = if !verdicts.is_empty() {
-        let declared = match needs.verdicts.names() {
-            names if names.is_empty() => "none".to_owned(),
-            names => names.join(", "),
-        };
-        (
-            format!("the verdicts {}", verdicts.names().join(", ")),
-            declared,
-        )
-    } else if bits != 0 {
-        (
-            format!("the mark bits {bits:#x}"),
-            format!("{:#x}", needs.mark_mask),
-        )
-    } else {
-        return Ok(());
-    };
-    Err(CommandError::NotDeclared {
-        name: name.to_owned(),
-        beyond,
-        declared,
-    })
 }

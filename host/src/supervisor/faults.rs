@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Supervisor;
 use crate::chain::{Culprit, FaultReport, Frame, Reporter};
 use crate::event::{CommandError, Event, FailedPacket, FaultRecord, Notice, Reply};
-use crate::registry::{Registry, canonical};
+use crate::registry::{self, canonical};
 use crate::runtime::{Hash, names, source_frames};
 
 /// How many faults of an extension are kept.
@@ -95,7 +95,7 @@ impl Supervisor {
         };
         let faults = &mut extension.faults;
         faults.push(record, frames);
-        faults.look_up_now_and_then(&self.registry, &version.file);
+        faults.look_up_now_and_then(&version.file);
     }
 
     /// Tells the faults of an extension, or of all, the latest last.
@@ -112,9 +112,7 @@ impl Supervisor {
         };
         let mut told = Vec::new();
         for extension in asked {
-            extension
-                .faults
-                .look_up(&self.registry, &extension.version.file);
+            extension.faults.look_up(&extension.version.file);
             told.extend(extension.faults.records().cloned());
         }
         told.sort_by_key(|record| record.at);
@@ -163,12 +161,12 @@ impl Faults {
     }
 
     /// Looks up the source of what came new, if that has not just been done.
-    fn look_up_now_and_then(&mut self, registry: &Registry, file: &Path) {
+    fn look_up_now_and_then(&mut self, file: &Path) {
         let now = Instant::now();
         if self.resting.is_some_and(|until| now < until) {
             return;
         }
-        if self.look_up(registry, file) {
+        if self.look_up(file) {
             let rest = now.elapsed().saturating_mul(REST);
             self.resting = now.checked_add(rest.max(Duration::from_millis(1)));
         }
@@ -177,13 +175,13 @@ impl Faults {
     /// Looks up the source of all that have not been; false if there are none.
     ///
     /// The file is read again. It may be another one by now, or gone.
-    fn look_up(&mut self, registry: &Registry, file: &Path) -> bool {
+    fn look_up(&mut self, file: &Path) -> bool {
         let fresh = self.kept.iter_mut().filter(|kept| !kept.is_looked_up);
         let mut fresh: Vec<&mut Kept> = fresh.collect();
         if fresh.is_empty() {
             return false;
         }
-        let wasm = registry.read(file).map_err(|error| error.to_string());
+        let wasm = registry::read(file).map_err(|error| error.to_string());
         let hash = wasm.as_ref().map(|wasm| Hash::of(wasm).to_string());
         for kept in &mut fresh {
             kept.is_looked_up = true;

@@ -5,7 +5,7 @@
 //! failure leaves all as it was, and what does not differ is not touched.
 
 use super::Supervisor;
-use super::extension::{self, Extension, Life};
+use super::extension::{Extension, Life};
 use super::swap::Beginning;
 use super::version::{Candidate, Version};
 use crate::chain::{Lifecycle, Terms};
@@ -153,7 +153,7 @@ impl Supervisor {
                 self.compile(&wanted.name, found, Some(extension))?
             }
         };
-        let terms = extension::terms(wanted, compiled.description.needs)?;
+        let terms = wanted.terms(compiled.description.needs)?;
         let (before, is_started) = (&extension.version, extension.life == Life::Started);
         let leaves = is_started && !wanted.start;
         let had_state = before.has_state();
@@ -175,7 +175,7 @@ impl Supervisor {
 
     fn keep(&mut self, place: usize, wanted: &Wanted) -> Result<Way, CommandError> {
         let extension = &mut self.extensions[place];
-        let terms = extension::terms(wanted, extension.needs())?;
+        let terms = wanted.terms(extension.needs())?;
         let starts = wanted.start && extension.life != Life::Started;
         if starts {
             extension.start_idle(terms)?;

@@ -21,7 +21,7 @@ use super::commands::shown;
 use super::crew::refused;
 use super::extension::{Extension, Life};
 use super::probation::Probation;
-use super::version::{Candidate, Found, Version, granted};
+use super::version::{Candidate, Found, Version};
 use crate::chain::{Handed, Saved, Stage, Terms};
 use crate::event::{Carried, CommandError, Reply, Swap, Swapped, Took, VersionReport};
 
@@ -195,7 +195,7 @@ impl Supervisor {
         };
         let from = before.report();
         let terms = Terms {
-            grant: granted(extension.wish, after.needs()),
+            grant: extension.wish.granted(after.needs()),
             ..extension.terms
         };
         let previous = Previous::of(before.clone(), self.workers);
@@ -247,7 +247,7 @@ impl Supervisor {
             ..
         } = previous.version.clone();
         let terms = Terms {
-            grant: granted(extension.wish, compiled.description.needs),
+            grant: extension.wish.granted(compiled.description.needs),
             ..extension.terms
         };
         let version = self.version(file, compiled, params);

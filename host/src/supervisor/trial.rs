@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::Supervisor;
 use super::extension::{Extension, Life, counts};
-use super::version::{Identity, Version, granted};
+use super::version::{Identity, Version};
 use crate::chain::{FaultReport, FlowShare, Fuse, Place, Slice, Stage, StageId, Terms};
 use crate::event::{
     CommandError, Counts, Event, GrantChange, Notice, OnTrial, Reply, Swap, Swapped, Took,
@@ -71,7 +71,7 @@ impl Trial {
         worker: u32,
     ) -> (Terms, Option<Place>) {
         self.terms = Terms {
-            grant: granted(wish, self.version.needs()),
+            grant: wish.granted(self.version.needs()),
             ..running
         }
         .on_trial(&running);

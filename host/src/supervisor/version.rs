@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use super::Supervisor;
 use super::extension::Extension;
 use crate::chain::{CpuUse, Limits, Stage, StageId, Terms};
-use crate::event::{CommandError, GrantChange};
-use crate::packet::{Grant, Needs};
-use crate::registry::canonical;
+use crate::event::CommandError;
+use crate::packet::Needs;
+use crate::registry::{self, canonical};
 use crate::runtime::{Compiled, Context, Hash, Instance};
 use crate::telemetry::{LogLevel, StageCounters};
 
@@ -98,22 +98,6 @@ impl Identity {
     }
 }
 
-/// What an extension may do that needs so much: what the operator wishes, as far as it
-/// declares that, and else what is usual.
-pub(super) fn granted(wish: GrantChange, needs: Needs) -> Grant {
-    let usual = Grant::of(needs);
-    Grant {
-        verdicts: match wish.verdicts {
-            Some(verdicts) => verdicts & needs.verdicts,
-            None => usual.verdicts,
-        },
-        mark_mask: match wish.mark_mask {
-            Some(mask) => mask & needs.mark_mask,
-            None => usual.mark_mask,
-        },
-    }
-}
-
 impl Supervisor {
     /// Loads an extension by its name, from a file of the ext-dir.
     ///
@@ -133,7 +117,7 @@ impl Supervisor {
             Some(file) => file.to_owned(),
             None => self.registry.find(name)?,
         };
-        let wasm = self.registry.read(&file)?;
+        let wasm = registry::read(&file)?;
         let hash = Hash::of(&wasm);
         Ok(Found { file, wasm, hash })
     }

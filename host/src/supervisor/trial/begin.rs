@@ -12,7 +12,7 @@ use crate::shadow::{Setup, Shadow, Side};
 use crate::supervisor::Supervisor;
 use crate::supervisor::crew::refused;
 use crate::supervisor::extension::Life;
-use crate::supervisor::version::{Identity, Version, granted};
+use crate::supervisor::version::{Identity, Version};
 use crate::telemetry::{LogLevel, Verbosity};
 use crate::worker::{NotTried, Trial as Order, Tried};
 
@@ -73,7 +73,7 @@ impl Supervisor {
         if saves && !version.has_state() {
             return Err(CommandError::StateLost(name));
         }
-        let grant = granted(extension.wish, version.needs());
+        let grant = extension.wish.granted(version.needs());
         let terms = Terms { grant, ..running }.on_trial(&running);
         if !how.unchecked {
             self.preflight(&version, terms)?;
