@@ -16,6 +16,7 @@
 //! | [`control`] | the control socket |
 //! | [`links`] | the network devices |
 //! | [`trace`] | watching packets |
+//! | [`capture`] | capture files |
 //! | [`telemetry`] | counters and the log |
 //! | [`rules`] | firewall rules that send packets to a queue |
 //! | [`doctor`] | what is wrong with this machine's queues |
@@ -28,6 +29,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod capture;
 pub mod chain;
 pub mod cli;
 pub mod client;

@@ -69,6 +69,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("handover", &[]),
     ("units", &[]),
     ("source", &["packet"]),
+    ("capture", &["packet"]),
     ("chain", &["packet", "telemetry"]),
     (
         "worker",
@@ -217,7 +218,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     (
         "client",
-        &["completion", "number", "params", "socket_path", "units"],
+        &[
+            "capture",
+            "completion",
+            "number",
+            "params",
+            "socket_path",
+            "units",
+        ],
     ),
 ];
 
@@ -228,6 +236,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("rustc_demangle", &["runtime"]),
     ("nfq", &["source/nfq.rs"]),
     ("notify", &["registry"]),
+    ("flate2", &["capture"]),
+    ("pcap_file", &["capture"]),
     ("netlink_packet_core", &["links"]),
     ("netlink_packet_route", &["links"]),
     ("netlink_sys", &["links", "source"]),

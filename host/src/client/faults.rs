@@ -96,7 +96,7 @@ fn captured(faults: &[&Fault], out: &mut dyn Write) -> io::Result<()> {
     for fault in faults {
         let comment = comment(fault);
         if let Some(failed) = &fault.packet {
-            capture.plain(&failed.packet, comment)?;
+            capture.plain(&failed.packet, &comment)?;
         }
     }
     Ok(())

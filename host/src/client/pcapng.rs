@@ -1,27 +1,17 @@
 //! Watched packets as a capture (pcapng, draft-ietf-opsawg-pcapng) that Wireshark
 //! reads: each with its verdict and its author as a comment.
 
-use std::borrow::Cow;
-use std::io::{self, Write};
-use std::time::Duration;
+use std::io::{self, BufWriter, Write};
 
 use ipqext_protocol::hexadecimal;
 use ipqext_protocol::trace::{Packet, Traced};
-use pcap_file::pcapng::PcapNgWriter;
-use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
-use pcap_file::pcapng::blocks::interface_description::{
-    InterfaceDescriptionBlock, InterfaceDescriptionOption,
-};
-use pcap_file::{DataLink, PcapError};
 
 use super::said;
-
-/// `if_tsresol`: nanoseconds.
-const NANOSECONDS: u8 = 9;
+use crate::capture::{Interface, LinkType, Writer};
 
 /// Writes a capture, packet by packet.
 pub(super) struct Capture<W: Write> {
-    writer: PcapNgWriter<W>,
+    writer: Writer<BufWriter<W>>,
     /// The devices that packets have named so far, by their number in the capture.
     devices: Vec<String>,
     lost: u64,
@@ -30,8 +20,11 @@ pub(super) struct Capture<W: Write> {
 impl<W: Write> Capture<W> {
     /// Begins a capture.
     pub(super) fn new(writer: W) -> io::Result<Self> {
+        let mut writer = Writer::new(BufWriter::new(writer))?;
+        // So that who reads a pipe knows what it is.
+        writer.flush()?;
         Ok(Self {
-            writer: PcapNgWriter::new(writer).map_err(io_error)?,
+            writer,
             devices: Vec::new(),
             lost: 0,
         })
@@ -47,7 +40,7 @@ impl<W: Write> Capture<W> {
         self.lost = traced.lost;
         let came = bytes(&packet.bytes)?;
         match &packet.altered {
-            None => self.block(packet, &came, packet.length, told, lost)?,
+            None => self.block(packet, &came, packet.length, &told, lost)?,
             Some(altered) => {
                 let altered = bytes(altered)?;
                 let length = altered.len() as u32;
@@ -55,26 +48,26 @@ impl<W: Write> Capture<W> {
                     packet,
                     &came,
                     packet.length,
-                    format!("as it came: {told}"),
+                    &format!("as it came: {told}"),
                     lost,
                 )?;
                 self.block(
                     packet,
                     &altered,
                     length,
-                    format!("as it went back: {told}"),
+                    &format!("as it went back: {told}"),
                     0,
                 )?;
             }
         }
-        self.writer.get_mut().flush()
+        self.writer.flush()
     }
 
     /// Writes a packet as it came, with a comment.
-    pub(super) fn plain(&mut self, packet: &Packet, comment: String) -> io::Result<()> {
+    pub(super) fn plain(&mut self, packet: &Packet, comment: &str) -> io::Result<()> {
         let came = bytes(&packet.bytes)?;
         self.block(packet, &came, packet.length, comment, 0)?;
-        self.writer.get_mut().flush()
+        self.writer.flush()
     }
 
     fn block(
@@ -82,22 +75,12 @@ impl<W: Write> Capture<W> {
         packet: &Packet,
         data: &[u8],
         length: u32,
-        comment: String,
+        comment: &str,
         lost: u64,
     ) -> io::Result<()> {
-        let mut options = vec![EnhancedPacketOption::Comment(Cow::Owned(comment))];
-        if lost > 0 {
-            options.push(EnhancedPacketOption::DropCount(lost));
-        }
-        let block = EnhancedPacketBlock {
-            interface_id: self.device(packet)?,
-            timestamp: Duration::from_nanos(packet.time_ns),
-            original_len: length,
-            data: Cow::Borrowed(data),
-            options,
-        };
-        self.writer.write_pcapng_block(block).map_err(io_error)?;
-        Ok(())
+        let device = self.device(packet)?;
+        self.writer
+            .frame_after(lost, device, packet.time_ns, length, &[data], Some(comment))
     }
 
     /// The number of the packet's device, which is described when it is first named.
@@ -107,18 +90,14 @@ impl<W: Write> Capture<W> {
         if let Some(known) = self.devices.iter().position(|known| known == name) {
             return Ok(known as u32);
         }
-        let block = InterfaceDescriptionBlock {
-            linktype: DataLink::RAW,
+        let device = self.writer.interface(&Interface {
+            name: Some(name.to_owned()),
+            link_type: LinkType::RAW,
             // No limit.
-            snaplen: 0,
-            options: vec![
-                InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
-                InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
-            ],
-        };
-        self.writer.write_pcapng_block(block).map_err(io_error)?;
+            snap_length: 0,
+        })?;
         self.devices.push(name.to_owned());
-        Ok(self.devices.len() as u32 - 1)
+        Ok(device)
     }
 }
 
@@ -127,18 +106,14 @@ fn bytes(text: &str) -> io::Result<Vec<u8>> {
     hexadecimal::decode(text).map_err(garbled)
 }
 
-fn io_error(error: PcapError) -> io::Error {
-    match error {
-        PcapError::IoError(error) => error,
-        other => io::Error::other(other),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use ipqext_protocol::trace::Said;
+    use pcap_file::pcapng::PcapNgReader;
     use pcap_file::pcapng::blocks::Block;
-    use pcap_file::pcapng::{PcapNgReader, PcapNgWriter};
+    use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 
     use super::*;
 
@@ -205,7 +180,6 @@ mod tests {
     #[test]
     fn an_error_of_the_file_comes_through() {
         let full: &mut [u8] = &mut [];
-        assert!(PcapNgWriter::new(&mut *full).is_err());
         assert!(Capture::new(full).is_err());
     }
 }

@@ -239,7 +239,7 @@ fn captured(kept: &[Difference], out: &mut dyn Write) -> io::Result<()> {
             said: vec![difference.running.clone(), difference.candidate.clone()],
             lost: 0,
         };
-        capture.plain(&traced.packet, render::printable(&said::all(&traced)))?;
+        capture.plain(&traced.packet, &render::printable(&said::all(&traced)))?;
     }
     Ok(())
 }
