@@ -24,7 +24,6 @@ mod faults;
 mod pcapng;
 mod render;
 mod said;
-mod summary;
 mod swap;
 mod terms;
 mod trace;

@@ -4,27 +4,22 @@
 //! It is read and checked whole: all that is wrong with it is told at once, each with its
 //! line and column.
 
-use std::fs::{self, File as SystemFile};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use self::document::{Problems, Section, kind};
+use crate::document::{self, Problems, Section, kind};
 use crate::event::{CommandError, Wanted};
 
-mod document;
-mod error;
 mod extension;
 mod settings;
 mod write;
 
-pub use error::{ConfigError, Problem, Wrong};
-pub(crate) use settings::COALESCE_US_MAX;
+pub use crate::document::{DocumentError as ConfigError, Problem, Wrong};
+pub(crate) use extension::{grant, group, limits, params};
+pub(crate) use settings::{COALESCE_US_MAX, mask};
 pub use settings::{Cache, Effective, Settings, SourceKind};
 
-/// The longest file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 16 << 20;
 /// The most extensions of a file. Each costs an instance a worker, and a call a batch.
 const EXTENSIONS_MAX: usize = 1000;
 
@@ -45,12 +40,7 @@ impl Config {
     /// # Errors
     /// It cannot be read, or there is something to mend in it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        };
-        let text = read_bounded(path).map_err(unreadable)?;
-        Ok(Self::parse(&text, path)?)
+        document::read(path, |table, problems| Self::of(table, path, problems))
     }
 
     /// Reads a text as of a file at `path`, where relative paths begin.
@@ -58,32 +48,9 @@ impl Config {
     /// # Errors
     /// There is something to mend in it.
     pub fn parse(text: &[u8], path: &Path) -> Result<Self, Wrong> {
-        let wrong = |problems: Problems<'_>| {
-            let (problems, more) = problems.into_list();
-            Wrong {
-                path: path.to_owned(),
-                problems,
-                more,
-            }
-        };
-        let text = match std::str::from_utf8(text) {
-            Ok(text) => text,
-            Err(error) => {
-                let good = String::from_utf8_lossy(&text[..error.valid_up_to()]).into_owned();
-                let mut problems = Problems::new(&good);
-                problems.add(good.len(), "this is no UTF-8; save the file as UTF-8");
-                return Err(wrong(problems));
-            }
-        };
-        let mut problems = Problems::new(text);
-        let document = document::parse(text, &mut problems);
-        if problems.is_empty() {
-            let config = Self::of(document.get_ref(), path, &mut problems);
-            if problems.is_empty() {
-                return Ok(config);
-            }
-        }
-        Err(wrong(problems))
+        document::parse(text, path, |table, problems| {
+            Self::of(table, path, problems)
+        })
     }
 
     fn of(document: &DeTable<'_>, path: &Path, problems: &mut Problems<'_>) -> Self {
@@ -140,22 +107,6 @@ fn extensions(top: &Section<'_>, path: &Path, problems: &mut Problems<'_>) -> Ve
         extensions.push(Wanted { origin, ..wanted });
     }
     extensions
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a FIFO would wait for its other end.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    SystemFile::open(path)?
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let text = format!("it is longer than {} MiB", FILE_BYTES_MAX >> 20);
-        return Err(io::Error::other(text));
-    }
-    Ok(bytes)
 }
 
 /// What a daemon runs with: its command line, its file if it has one, and what follows

@@ -25,7 +25,8 @@
 //! | [`config`] | the configuration file |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
-//! | [`params`], [`completion`], `number`, `processors`, `queues`, `units` | what operators write, in command lines and files |
+//! | [`params`], [`completion`], `document`, `number`, `processors`, `queues`, `units` | what operators write, in command lines and files |
+//! | `summary` | a packet on one line |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -38,6 +39,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod doctor;
+mod document;
 pub mod embed;
 pub mod event;
 pub mod handover;
@@ -53,6 +55,7 @@ pub mod runtime;
 pub mod shadow;
 pub mod socket_path;
 pub mod source;
+mod summary;
 pub mod supervisor;
 pub mod systemd;
 pub mod telemetry;

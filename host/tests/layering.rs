@@ -14,6 +14,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("socket_path", &[]),
     ("number", &[]),
+    ("document", &[]),
+    ("summary", &[]),
     (
         "rules",
         &["number", "packet::FlowBits", "queues", "source::is_bound"],
@@ -41,6 +43,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "chain::QuarantineChange",
             "chain::Rollback",
             "chain::Share",
+            "document",
             "event::CommandError",
             "event::GrantChange",
             "event::Wanted",
@@ -224,6 +227,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "number",
             "params",
             "socket_path",
+            "summary",
             "units",
         ],
     ),
@@ -249,7 +253,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("wasmtime_wasi_io", &["runtime"]),
     ("wit_component", &["runtime"]),
     ("wit_parser", &["runtime"]),
-    ("toml", &["config"]),
+    ("toml", &["config", "document"]),
     ("toml_writer", &["config"]),
     ("ipqext_protocol", &["control", "client", "doctor"]),
     (

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use ipqext_protocol::trace::{Explain as Request, Traced};
 use ipqext_protocol::{Command, hexadecimal};
 
-use super::summary::Summary;
 use super::{ClientError, capture, render, said};
 use crate::number::number;
+use crate::summary::Summary;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {

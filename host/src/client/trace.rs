@@ -10,8 +10,8 @@ use ipqext_protocol::trace::{Notification, Packet, Traced};
 use ipqext_protocol::{Request, Response, hexadecimal};
 
 use super::pcapng::Capture;
-use super::summary::Summary;
 use super::{ClientError, render, said};
+use crate::summary::Summary;
 
 /// How often it says that packets were missed.
 const LOST_PAUSE: Duration = Duration::from_secs(1);

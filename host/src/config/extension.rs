@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Problems, Section, flag, kind, parsed, string, whole, whole_or};
 use super::settings::mask;
 use crate::chain::{
     Limits, LimitsChange, OutOfBounds, Policy, PolicyChange, QuarantineChange, Rollback, Share,
 };
+use crate::document::{Problems, Section, flag, kind, parsed, string, whole, whole_or};
 use crate::event::{GrantChange, Wanted};
 use crate::packet::{Fallback, Group, Verdicts};
 use crate::params;
@@ -69,9 +69,9 @@ pub(super) fn read(
     }
     Some(Wanted {
         group: section.get("group", wrong, group).unwrap_or_default(),
-        grant: grant(section, wrong),
+        grant: grant(section, "[extension.grant]", wrong),
         policy: policy(section, wrong),
-        limits: limits(section, wrong),
+        limits: limits(section, "[extension.limits]", wrong),
         log: section
             .get("log", wrong, parsed("debug", log))
             .unwrap_or_default(),
@@ -95,7 +95,12 @@ fn name(text: &str) -> Result<String, String> {
     }
 }
 
-fn params(section: &Section<'_>, base: &Path, wrong: &mut Problems<'_>) -> Option<String> {
+/// The value of `params`, or what the file that `params-file` names has.
+pub(crate) fn params(
+    section: &Section<'_>,
+    base: &Path,
+    wrong: &mut Problems<'_>,
+) -> Option<String> {
     let given = section.get("params", wrong, |value| {
         string(value, "every=2").map(str::to_owned)
     });
@@ -113,7 +118,8 @@ fn params(section: &Section<'_>, base: &Path, wrong: &mut Problems<'_>) -> Optio
     given.or(of_file)
 }
 
-fn group<'a>(value: &'a DeValue<'a>) -> Result<Group, String> {
+/// Which packets go to an extension.
+pub(crate) fn group<'a>(value: &'a DeValue<'a>) -> Result<Group, String> {
     const GIVE: &str = "a mask of mark bits, as 6 or 0x06, or \"all\"";
     let of_number = |number: u64| Group::try_from(number).map_err(|error| error.to_string());
     let of_text = |text: &str| text.parse().map_err(|error| format!("{error}"));
@@ -124,8 +130,13 @@ fn log(name: &str) -> Result<Verbosity, String> {
     name.parse().map_err(|error| format!("{error}"))
 }
 
-fn grant(section: &Section<'_>, wrong: &mut Problems<'_>) -> GrantChange {
-    let grant = section.section("grant", "[extension.grant]", &GRANT_KEYS, wrong);
+/// The table `grant`, which is called so, of a section.
+pub(crate) fn grant(
+    section: &Section<'_>,
+    name: &'static str,
+    wrong: &mut Problems<'_>,
+) -> GrantChange {
+    let grant = section.section("grant", name, &GRANT_KEYS, wrong);
     let Some(section) = grant else {
         return GrantChange::default();
     };
@@ -220,8 +231,13 @@ fn checked(change: QuarantineChange) -> Result<(), String> {
     changed.map(|_| ()).map_err(|error| error.to_string())
 }
 
-fn limits(section: &Section<'_>, wrong: &mut Problems<'_>) -> LimitsChange {
-    let limits = section.section("limits", "[extension.limits]", &LIMIT_KEYS, wrong);
+/// The table `limits`, which is called so, of a section.
+pub(crate) fn limits(
+    section: &Section<'_>,
+    name: &'static str,
+    wrong: &mut Problems<'_>,
+) -> LimitsChange {
+    let limits = section.section("limits", name, &LIMIT_KEYS, wrong);
     let Some(section) = limits else {
         return LimitsChange::default();
     };

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use super::document::{Problems, Section, flag, kind, parsed, string, whole, whole_or};
 use super::write::quoted;
+use crate::document::{Problems, Section, flag, kind, parsed, string, whole, whole_or};
 use crate::number::number;
 use crate::packet::FlowBits;
 use crate::rules::{Rule, RulesError};
@@ -348,7 +348,7 @@ fn non_empty(text: &str) -> Result<&str, String> {
 }
 
 /// A mask of bits of marks.
-pub(super) fn mask(value: &toml::de::DeValue<'_>) -> Result<u32, String> {
+pub(crate) fn mask(value: &toml::de::DeValue<'_>) -> Result<u32, String> {
     const GIVE: &str = "a number from 0 to 4294967295, as 0xff";
     let of_number = |number: u64| {
         u32::try_from(number).map_err(|_| format!("the number is out of bounds; give {GIVE}"))

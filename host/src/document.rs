@@ -1,19 +1,145 @@
-//! A TOML text, read with the place of everything in it.
+//! A TOML text, read with the place of everything in it: all that is wrong with it is told
+//! at once, each with its line and column.
 
 use std::cell::Cell;
+use std::fmt::{self, Display, Formatter};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::iter;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::Problem;
-
 /// How many problems are told at once.
 const TOLD_MAX: usize = 20;
+/// The longest file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// It cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is something to mend.
+    #[error(transparent)]
+    Wrong(#[from] Wrong),
+}
+
+/// All that is to be mended in a file, one a line.
+#[derive(Debug, thiserror::Error)]
+pub struct Wrong {
+    /// The file.
+    pub path: PathBuf,
+    /// In the order of the file; there is one at least.
+    pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, in characters from 1.
+    pub column: usize,
+    /// What is wrong, and how to mend it.
+    pub text: String,
+}
+
+impl Display for Wrong {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.problems.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "\n" };
+            let Problem { line, column, text } = problem;
+            let path = self.path.display();
+            write!(f, "{separator}{path}:{line}:{column}: {text}")?;
+        }
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, "\n... and {more} more"),
+        }
+    }
+}
+
+/// Reads a file, and what `of` makes of its text.
+///
+/// # Errors
+/// It cannot be read, or there is something to mend in it.
+pub(crate) fn read<T>(
+    path: &Path,
+    of: impl FnOnce(&DeTable<'_>, &mut Problems<'_>) -> T,
+) -> Result<T, DocumentError> {
+    let text = read_bounded(path).map_err(|source| DocumentError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(parse(&text, path, of)?)
+}
+
+/// Reads a text as of a file at `path`, and what `of` makes of it.
+///
+/// # Errors
+/// There is something to mend in it.
+pub(crate) fn parse<T>(
+    text: &[u8],
+    path: &Path,
+    of: impl FnOnce(&DeTable<'_>, &mut Problems<'_>) -> T,
+) -> Result<T, Wrong> {
+    let wrong = |problems: Problems<'_>| {
+        let (problems, more) = problems.into_list();
+        Wrong {
+            path: path.to_owned(),
+            problems,
+            more,
+        }
+    };
+    let text = match std::str::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = String::from_utf8_lossy(&text[..error.valid_up_to()]).into_owned();
+            let mut problems = Problems::new(&good);
+            problems.add(good.len(), "this is no UTF-8; save the file as UTF-8");
+            return Err(wrong(problems));
+        }
+    };
+    let mut problems = Problems::new(text);
+    let document = table(text, &mut problems);
+    if problems.is_empty() {
+        let read = of(document.get_ref(), &mut problems);
+        if problems.is_empty() {
+            return Ok(read);
+        }
+    }
+    Err(wrong(problems))
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a FIFO would wait for its other end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let text = format!("it is longer than {} MiB", FILE_BYTES_MAX >> 20);
+        return Err(io::Error::other(text));
+    }
+    Ok(bytes)
+}
 
 /// All that is wrong with a text, by the byte where it stands.
-pub(super) struct Problems<'t> {
+pub(crate) struct Problems<'t> {
     text: &'t str,
     /// Where each line begins.
     lines: Vec<usize>,
@@ -25,7 +151,7 @@ pub(super) struct Problems<'t> {
 
 impl<'t> Problems<'t> {
     /// None yet.
-    pub(super) fn new(text: &'t str) -> Self {
+    fn new(text: &'t str) -> Self {
         let newlines = text.match_indices('\n').map(|(at, _)| at + 1);
         Self {
             text,
@@ -36,17 +162,17 @@ impl<'t> Problems<'t> {
     }
 
     /// Adds one.
-    pub(super) fn add(&mut self, at: usize, text: impl Into<String>) {
+    pub(crate) fn add(&mut self, at: usize, text: impl Into<String>) {
         self.found.push((at, text.into()));
     }
 
     /// Whether there is any.
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
     /// A place as people count: line and column, from 1.
-    pub(super) fn place(&self, at: usize) -> (usize, usize) {
+    pub(crate) fn place(&self, at: usize) -> (usize, usize) {
         let at = self.text.floor_char_boundary(at);
         let line = self.lines.partition_point(|begin| *begin <= at);
         let (from, column) = match self.last.get() {
@@ -59,7 +185,7 @@ impl<'t> Problems<'t> {
     }
 
     /// The first of them in the order of the text, and how many more there are.
-    pub(super) fn into_list(mut self) -> (Vec<Problem>, usize) {
+    fn into_list(mut self) -> (Vec<Problem>, usize) {
         let mut found = std::mem::take(&mut self.found);
         found.sort();
         // A list that is not closed is told once, however deep.
@@ -74,7 +200,7 @@ impl<'t> Problems<'t> {
 }
 
 /// Reads a text; what is no TOML becomes a problem.
-pub(super) fn parse<'t>(text: &'t str, problems: &mut Problems<'_>) -> Spanned<DeTable<'t>> {
+fn table<'t>(text: &'t str, problems: &mut Problems<'_>) -> Spanned<DeTable<'t>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
@@ -85,13 +211,13 @@ pub(super) fn parse<'t>(text: &'t str, problems: &mut Problems<'_>) -> Spanned<D
 
 /// One table of the text.
 #[derive(Clone, Copy)]
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     table: &'a DeTable<'a>,
 }
 
 impl<'a> Section<'a> {
     /// A table, which is called so; all its keys are to be known.
-    pub(super) fn new(
+    pub(crate) fn new(
         name: &'static str,
         table: &'a DeTable<'a>,
         known: &[&str],
@@ -109,12 +235,12 @@ impl<'a> Section<'a> {
     }
 
     /// Where the value of a key stands.
-    pub(super) fn span(&self, key: &str) -> Option<Range<usize>> {
+    pub(crate) fn span(&self, key: &str) -> Option<Range<usize>> {
         self.table.get(key).map(Spanned::span)
     }
 
     /// The value of a key, if it has one and that can be read.
-    pub(super) fn get<T>(
+    pub(crate) fn get<T>(
         &self,
         key: &str,
         problems: &mut Problems<'_>,
@@ -131,7 +257,7 @@ impl<'a> Section<'a> {
     }
 
     /// The table that is the value of a key.
-    pub(super) fn section(
+    pub(crate) fn section(
         &self,
         key: &str,
         name: &'static str,
@@ -148,7 +274,7 @@ impl<'a> Section<'a> {
     }
 
     /// The elements of an array that is the value of a key, each with where it stands.
-    pub(super) fn list(
+    pub(crate) fn list(
         &self,
         key: &str,
         give: &str,
@@ -162,7 +288,7 @@ impl<'a> Section<'a> {
 }
 
 /// A string.
-pub(super) fn string<'a>(value: &'a DeValue<'a>, example: &str) -> Result<&'a str, String> {
+pub(crate) fn string<'a>(value: &'a DeValue<'a>, example: &str) -> Result<&'a str, String> {
     let is = || {
         let is = kind(value);
         format!("this is {is}; give a text in quotes, as {example:?}")
@@ -171,7 +297,7 @@ pub(super) fn string<'a>(value: &'a DeValue<'a>, example: &str) -> Result<&'a st
 }
 
 /// What a string stands for.
-pub(super) fn parsed<'a, T>(
+pub(crate) fn parsed<'a, T>(
     example: &str,
     read: impl FnOnce(&'a str) -> Result<T, String>,
 ) -> impl FnOnce(&'a DeValue<'a>) -> Result<T, String> {
@@ -179,13 +305,13 @@ pub(super) fn parsed<'a, T>(
 }
 
 /// `true` or `false`.
-pub(super) fn flag(value: &DeValue<'_>) -> Result<bool, String> {
+pub(crate) fn flag(value: &DeValue<'_>) -> Result<bool, String> {
     let is = || format!("this is {}; give true or false", kind(value));
     value.as_bool().ok_or_else(is)
 }
 
 /// A whole number within bounds.
-pub(super) fn whole([least, most]: [u64; 2]) -> impl FnOnce(&DeValue<'_>) -> Result<u64, String> {
+pub(crate) fn whole([least, most]: [u64; 2]) -> impl FnOnce(&DeValue<'_>) -> Result<u64, String> {
     move |value| {
         let give = || format!("give a number from {least} to {most}");
         let number = integer(value).map_err(|is| format!("this is {is}; {}", give()))?;
@@ -195,7 +321,7 @@ pub(super) fn whole([least, most]: [u64; 2]) -> impl FnOnce(&DeValue<'_>) -> Res
 }
 
 /// A whole number, or what a string stands for.
-pub(super) fn whole_or<'a, T>(
+pub(crate) fn whole_or<'a, T>(
     value: &'a DeValue<'a>,
     give: &str,
     of_number: impl FnOnce(u64) -> Result<T, String>,
@@ -218,7 +344,7 @@ fn integer(value: &DeValue<'_>) -> Result<Option<u64>, &'static str> {
 }
 
 /// What a value is, for people.
-pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+pub(crate) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a whole number",

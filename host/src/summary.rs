@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use ipqext_wire::{Layout, Network, protocol};
 
 /// A packet of these bytes, from the IP header on, and of so many.
-pub(super) struct Summary<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) length: u32,
+pub(crate) struct Summary<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) length: u32,
 }
 
 impl Display for Summary<'_> {
