@@ -35,10 +35,14 @@
 //!
 //! Native builds only: an extension does not carry it.
 
+mod case;
+mod dns;
+mod hex;
 mod kit;
 mod packet;
 mod wire;
 
+pub use hex::hex_dump;
 pub use kit::{Decision, Kit};
 pub use packet::TestPacket;
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ipqext_wire::Kind;
 
@@ -204,6 +205,12 @@ impl<E: Extension> Kit<E> {
     /// does not go on by itself.
     pub fn set_now_ns(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
+    }
+
+    /// Lets so much time go by.
+    pub fn advance(&mut self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.now_ns = self.now_ns.saturating_add(ns);
     }
 
     /// The time of the next batch, in nanoseconds since the Unix epoch.

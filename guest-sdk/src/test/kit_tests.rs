@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::{Decision, Kit};
 use crate::prelude::*;
 use crate::test::TestPacket;
@@ -156,6 +158,21 @@ fn the_extension_sees_what_it_declared_and_no_more() {
         kit.info().as_deref(),
         Some("2 10/40 ->- input PacketFlags(0x0) 5 5")
     );
+}
+
+#[test]
+fn time_goes_on_as_it_is_told() {
+    let mut kit = kit("");
+    kit.set_now_ns(5);
+    kit.advance(Duration::from_millis(2));
+    kit.proc(packet());
+    assert_eq!(kit.now_ns(), 2_000_005);
+    assert!(
+        kit.info()
+            .is_some_and(|info| info.ends_with(" 2000005 2000005"))
+    );
+    kit.advance(Duration::MAX);
+    assert_eq!(kit.now_ns(), u64::MAX);
 }
 
 #[test]

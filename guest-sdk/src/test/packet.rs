@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use etherparse::{EtherType, IpNumber, TcpHeader};
 
-use super::wire::{Addresses, Upper};
+use super::wire::{Addresses, HOPS, Upper};
+use super::{dns, hex};
 use crate::bindings::ipqext::packet::types as wit;
 use crate::link::Link;
 use crate::packet::{Hook, PacketFlags};
@@ -30,11 +31,12 @@ use crate::packet::{Hook, PacketFlags};
 pub struct TestPacket {
     content: Content,
     fragment: Option<Range<usize>>,
+    hops: u8,
     captured: Option<usize>,
-    meta: wit::Packet,
+    pub(super) meta: wit::Packet,
     id: Option<u32>,
     arrived_ns: Option<u64>,
-    links: Vec<Link>,
+    pub(super) links: Vec<Link>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +98,43 @@ impl TestPacket {
         )
     }
 
+    /// A message of ICMP, or of ICMPv6 between IPv6 addresses, of that type and code (IANA,
+    /// ICMP Parameters): 3 and 1 of ICMP is a host unreachable. The payload stands behind
+    /// its header, whose last four bytes are 0.
+    pub fn icmp(kind: u8, code: u8, source: &str, destination: &str) -> Self {
+        Self::ip(
+            Addresses::parse(source, destination),
+            Upper::Icmp(kind, code),
+        )
+    }
+
+    /// A query of DNS for the addresses of a name, between sockets.
+    pub fn dns_query(name: &str, source: &str, destination: &str) -> Self {
+        let message = dns::query(name, socket(destination).ip());
+        Self::udp(source, destination).payload(&message)
+    }
+
+    /// The reply to such a query, between sockets: the name has this address.
+    pub fn dns_reply(name: &str, address: &str, source: &str, destination: &str) -> Self {
+        let address = address
+            .parse()
+            .unwrap_or_else(|_| panic!("`{address}` is no IP address"));
+        Self::udp(source, destination).payload(&dns::reply(name, address))
+    }
+
+    /// The packet of these bytes in hexadecimal, from the IP header on, as case files,
+    /// tcpdump's `-x` and xxd have them. What begins with neither version of IP has the
+    /// EtherType 0.
+    pub fn from_hex(text: &str) -> Self {
+        let bytes = hex::bytes(text);
+        let ether_type = match bytes.first().map(|first| first >> 4) {
+            Some(4) => EtherType::IPV4.0,
+            Some(6) => EtherType::IPV6.0,
+            _ => 0,
+        };
+        Self::raw(ether_type, bytes)
+    }
+
     /// These bytes, of that EtherType, as they are: 0x0800 is IPv4, 0x86dd IPv6.
     pub fn raw(ether_type: u16, bytes: impl Into<Vec<u8>>) -> Self {
         Self::new(EtherType(ether_type), Content::Raw(bytes.into()))
@@ -110,8 +149,29 @@ impl TestPacket {
         self
     }
 
-    /// Changes the TCP header, as `with_tcp(|tcp| tcp.syn = true)`. The checksum is
-    /// made afterwards.
+    /// Sets the TTL of IPv4, or the hop limit of IPv6; without this it is 64.
+    pub fn hops(mut self, hops: u8) -> Self {
+        assert!(
+            matches!(self.content, Content::Ip { .. }),
+            "the bytes of a raw packet are given as a whole"
+        );
+        self.hops = hops;
+        self
+    }
+
+    /// Changes the TCP header, as `with_tcp(|tcp| tcp.syn = true)`, with all that
+    /// [etherparse](etherparse::TcpHeader) can. Length and checksum are made afterwards.
+    ///
+    /// ```
+    /// # use ipqext_sdk::test::TestPacket;
+    /// use ipqext_sdk::etherparse::TcpOptionElement::MaximumSegmentSize;
+    ///
+    /// let syn = TestPacket::tcp("10.0.0.1:4000", "10.0.0.2:80").with_tcp(|tcp| {
+    ///     tcp.syn = true;
+    ///     tcp.set_options(&[MaximumSegmentSize(1460)]).unwrap();
+    /// });
+    /// assert_eq!(syn.bytes().len(), 20 + 24);
+    /// ```
     pub fn with_tcp(mut self, change: impl FnOnce(&mut TcpHeader)) -> Self {
         match &mut self.content {
             Content::Ip {
@@ -220,8 +280,8 @@ impl TestPacket {
                 let number = upper.number(*addresses);
                 let above = upper.bytes(*addresses, payload);
                 match &self.fragment {
-                    Some(range) => addresses.fragment(number, &above, range),
-                    None => addresses.packet(number, &above),
+                    Some(range) => addresses.fragment(number, &above, self.hops, range),
+                    None => addresses.packet(number, &above, self.hops),
                 }
             }
         }
@@ -262,6 +322,7 @@ impl TestPacket {
         TestPacket {
             content,
             fragment: None,
+            hops: HOPS,
             captured: None,
             meta: wit::Packet {
                 id: 0,

@@ -1,6 +1,7 @@
 use etherparse::{LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice, checksum};
 
 use super::TestPacket;
+use crate::test::hex_dump;
 
 /// etherparse's strict parser takes no wrong length.
 fn strictly<'a>(bytes: &'a [u8]) -> SlicedPacket<'a> {
@@ -144,4 +145,73 @@ fn families_do_not_mix() {
 #[should_panic(expected = "`10.0.0.1` is no address with a port")]
 fn a_socket_has_a_port() {
     let _ = TestPacket::udp("10.0.0.1", "10.0.0.2:53");
+}
+
+#[test]
+fn a_packet_of_pasted_bytes_is_the_packet() {
+    for (packet, ether_type) in [
+        (
+            TestPacket::udp("10.0.0.1:1", "10.0.0.2:2").payload(b"12345"),
+            0x0800,
+        ),
+        (TestPacket::tcp("[fe80::1]:1", "[fe80::2]:2"), 0x86dd),
+        (TestPacket::raw(0, [0x10, 2]), 0),
+        (TestPacket::raw(0, []), 0),
+    ] {
+        let pasted = TestPacket::from_hex(&hex_dump(&packet.bytes()));
+        assert_eq!(pasted.bytes(), packet.bytes());
+        assert_eq!(pasted.meta.protocol, ether_type);
+    }
+}
+
+#[test]
+fn hops_are_those_of_the_header_and_its_checksum_follows() {
+    let v4 = TestPacket::udp("10.0.0.1:1", "10.0.0.2:2").payload(&[0; 40]);
+    for bytes in [
+        v4.clone().hops(3).bytes(),
+        v4.fragment(0..16).hops(3).bytes(),
+    ] {
+        assert_eq!(bytes[8], 3);
+        let sum = checksum::Sum16BitWords::new().add_slice(&bytes[..20]);
+        assert_eq!(sum.ones_complement(), 0);
+    }
+    let v6 = TestPacket::udp("[fe80::1]:1", "[fe80::2]:2")
+        .hops(3)
+        .bytes();
+    assert_eq!(v6[7], 3);
+}
+
+#[test]
+fn any_message_of_icmp_can_be_made() {
+    let unreachable = TestPacket::icmp(3, 1, "10.0.0.1", "10.0.0.2")
+        .payload(&[7; 28])
+        .bytes();
+    let Some(TransportSlice::Icmpv4(icmp)) = strictly(&unreachable).transport else {
+        panic!("no ICMP");
+    };
+    assert_eq!((icmp.type_u8(), icmp.code_u8()), (3, 1));
+    assert_eq!(icmp.payload(), [7; 28]);
+    let sum = checksum::Sum16BitWords::new().add_slice(&unreachable[20..]);
+    assert_eq!(sum.ones_complement(), 0);
+    let solicitation = TestPacket::icmp(135, 0, "fe80::1", "fe80::2").bytes();
+    assert_eq!(solicitation[40..42], [135, 0]);
+    assert!(is_sum_of_pseudo_header_right(&solicitation, 58));
+}
+
+#[test]
+fn messages_of_dns_are_as_the_rfc_has_them() {
+    let query = TestPacket::dns_query("ads.example", "10.0.0.1:4000", "10.0.0.2:53").bytes();
+    let question = b"\x03ads\x07example\0\0\x01\0\x01";
+    let message = [b"\0\x01\x01\0\0\x01\0\0\0\0\0\0", &question[..]].concat();
+    assert_eq!(query[28..], message);
+    let reply = TestPacket::dns_reply("ads.example.", "10.0.0.9", "10.0.0.2:53", "10.0.0.1:4000");
+    let answer = b"\xc0\x0c\0\x01\0\x01\0\0\x01\x2c\0\x04\x0a\0\0\x09";
+    let header = b"\0\x01\x81\x80\0\x01\0\x01\0\0\0\0";
+    assert_eq!(
+        reply.bytes()[28..],
+        [&header[..], question, answer].concat()
+    );
+    let reply = TestPacket::dns_reply("a", "fe80::9", "[fe80::2]:53", "[fe80::1]:4000").bytes();
+    let answer = b"\x01a\0\0\x1c\0\x01\xc0\x0c\0\x1c\0\x01\0\0\x01\x2c\0\x10\xfe\x80";
+    assert_eq!(reply[48 + 12..][..answer.len()], answer[..]);
 }

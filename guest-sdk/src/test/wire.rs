@@ -8,8 +8,8 @@ use etherparse::{
     Ipv4Header, Ipv6FragmentHeader, Ipv6Header, TcpHeader, UdpHeader, ip_number,
 };
 
-/// TTL and hop limit.
-const HOPS: u8 = 64;
+/// TTL and hop limit, unless a test says otherwise.
+pub(super) const HOPS: u8 = 64;
 
 /// The identification of all echoes and fragments: no test packet meets another.
 const IDENTIFICATION: u16 = 1;
@@ -28,6 +28,7 @@ pub(super) enum Addresses {
 pub(super) enum Upper {
     EchoRequest,
     EchoReply,
+    Icmp(u8, u8),
     Udp(u16, u16),
     Tcp(Box<TcpHeader>),
     Other(IpNumber),
@@ -51,17 +52,24 @@ impl Addresses {
     }
 
     /// An IP packet with `upper` behind its header.
-    pub(super) fn packet(self, number: IpNumber, upper: &[u8]) -> Vec<u8> {
+    pub(super) fn packet(self, number: IpNumber, upper: &[u8], hops: u8) -> Vec<u8> {
         match self {
-            Addresses::Ipv4(source, destination) => {
-                ipv4(&ipv4_header(number, upper, source, destination), upper)
-            }
-            Addresses::Ipv6(source, destination) => ipv6(number, upper, source, destination),
+            Addresses::Ipv4(source, destination) => ipv4(
+                &ipv4_header(number, upper, hops, source, destination),
+                upper,
+            ),
+            Addresses::Ipv6(source, destination) => ipv6(number, upper, hops, source, destination),
         }
     }
 
     /// The fragment of such a packet that carries `range` of `upper`.
-    pub(super) fn fragment(self, number: IpNumber, upper: &[u8], range: &Range<usize>) -> Vec<u8> {
+    pub(super) fn fragment(
+        self,
+        number: IpNumber,
+        upper: &[u8],
+        hops: u8,
+        range: &Range<usize>,
+    ) -> Vec<u8> {
         let piece = upper.get(range.clone()).unwrap_or_else(|| {
             panic!("{range:?} is not within the {} bytes above IP", upper.len())
         });
@@ -76,7 +84,7 @@ impl Addresses {
             .expect(TOO_LONG);
         match self {
             Addresses::Ipv4(source, destination) => {
-                let mut header = ipv4_header(number, piece, source, destination);
+                let mut header = ipv4_header(number, piece, hops, source, destination);
                 header.identification = IDENTIFICATION;
                 header.dont_fragment = false;
                 header.more_fragments = more;
@@ -86,7 +94,7 @@ impl Addresses {
             Addresses::Ipv6(source, destination) => {
                 let header = Ipv6FragmentHeader::new(number, offset, more, IDENTIFICATION.into());
                 let above = [&header.to_bytes(), piece].concat();
-                ipv6(ip_number::IPV6_FRAG, &above, source, destination)
+                ipv6(ip_number::IPV6_FRAG, &above, hops, source, destination)
             }
         }
     }
@@ -95,8 +103,12 @@ impl Addresses {
 impl Upper {
     pub(super) fn number(&self, addresses: Addresses) -> IpNumber {
         match (self, addresses) {
-            (Upper::EchoRequest | Upper::EchoReply, Addresses::Ipv4(..)) => ip_number::ICMP,
-            (Upper::EchoRequest | Upper::EchoReply, Addresses::Ipv6(..)) => ip_number::IPV6_ICMP,
+            (Upper::EchoRequest | Upper::EchoReply | Upper::Icmp(..), Addresses::Ipv4(..)) => {
+                ip_number::ICMP
+            }
+            (Upper::EchoRequest | Upper::EchoReply | Upper::Icmp(..), Addresses::Ipv6(..)) => {
+                ip_number::IPV6_ICMP
+            }
             (Upper::Udp(..), _) => ip_number::UDP,
             (Upper::Tcp(_), _) => ip_number::TCP,
             (Upper::Other(number), _) => *number,
@@ -120,6 +132,24 @@ impl Upper {
             (Upper::EchoReply, Addresses::Ipv6(source, destination)) => {
                 icmpv6(Icmpv6Type::EchoReply(echo), source, destination, payload)
             }
+            (Upper::Icmp(type_u8, code_u8), Addresses::Ipv4(..)) => {
+                let (type_u8, code_u8, bytes5to8) = (*type_u8, *code_u8, [0; 4]);
+                let kind = Icmpv4Type::Unknown {
+                    type_u8,
+                    code_u8,
+                    bytes5to8,
+                };
+                icmpv4(kind, payload)
+            }
+            (Upper::Icmp(type_u8, code_u8), Addresses::Ipv6(source, destination)) => {
+                let (type_u8, code_u8, bytes5to8) = (*type_u8, *code_u8, [0; 4]);
+                let kind = Icmpv6Type::Unknown {
+                    type_u8,
+                    code_u8,
+                    bytes5to8,
+                };
+                icmpv6(kind, source, destination, payload)
+            }
             (Upper::Udp(source, destination), _) => udp(*source, *destination, addresses, payload),
             (Upper::Tcp(header), _) => tcp(header, addresses, payload),
             (Upper::Other(_), _) => payload.to_vec(),
@@ -130,13 +160,14 @@ impl Upper {
 fn ipv4_header(
     number: IpNumber,
     upper: &[u8],
+    hops: u8,
     source: Ipv4Addr,
     destination: Ipv4Addr,
 ) -> Ipv4Header {
     u16::try_from(upper.len())
         .ok()
         .and_then(|length| {
-            Ipv4Header::new(length, HOPS, number, source.octets(), destination.octets()).ok()
+            Ipv4Header::new(length, hops, number, source.octets(), destination.octets()).ok()
         })
         .expect(TOO_LONG)
 }
@@ -147,11 +178,17 @@ fn ipv4(header: &Ipv4Header, upper: &[u8]) -> Vec<u8> {
     [&header.to_bytes(), upper].concat()
 }
 
-fn ipv6(number: IpNumber, upper: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
+fn ipv6(
+    number: IpNumber,
+    upper: &[u8],
+    hops: u8,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+) -> Vec<u8> {
     let header = Ipv6Header {
         payload_length: u16::try_from(upper.len()).expect(TOO_LONG),
         next_header: number,
-        hop_limit: HOPS,
+        hop_limit: hops,
         source: source.octets(),
         destination: destination.octets(),
         ..Ipv6Header::default()
