@@ -45,7 +45,7 @@ pub use policy::{Policy, PolicyChange, Quarantine, QuarantineChange, Rollback};
 pub use report::{Culprit, FaultReport};
 pub use saved::Saved;
 pub use share::CpuUse;
-pub use slice::{FlowShare, Slice};
+pub use slice::{FlowShare, Slice, flow_number};
 pub use stage::{Reporter, Stage};
 pub use terms::Terms;
 use timing::BatchTime;

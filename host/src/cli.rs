@@ -5,16 +5,22 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::capture::CaptureError;
 use crate::completion::{self, Shell};
 use crate::config::ConfigError;
 use crate::daemon::DaemonError;
 use crate::params::ParamsError;
+use crate::replay::{OutputError, ReplayError};
 use crate::rules::RulesError;
 
 mod config;
+mod diff;
+mod differences;
 mod doctor;
 mod man;
 mod new;
+mod packets;
+mod replay;
 mod rules;
 mod run;
 
@@ -38,6 +44,19 @@ enum Subcommands {
     Doctor(doctor::Doctor),
     /// Make the crate of a new extension.
     New(new::New),
+    /// Send the packets of captures through extensions, as those of a queue, without root.
+    ///
+    /// The clock of extensions is the packets', and their random numbers follow from --seed: the
+    /// same packets have the same verdicts each time. Exit codes: 0 all was read, 1 it could not be
+    /// done, is not as expected, or an extension failed with --strict, 2 usage, 3 a capture is
+    /// damaged; what could be read of it was used.
+    Replay(replay::Replay),
+    /// Show where two versions of an extension decide the packets of captures otherwise, and
+    /// what each costs.
+    ///
+    /// Exit codes: 0 they decide alike, 1 they do not, or it could not be done, 2 usage, 3 a
+    /// capture is damaged; what could be read of it was used.
+    Diff(diff::Diff),
     /// Print a script that makes a shell complete the command line of ipqext-host.
     Completions {
         /// The shell.
@@ -60,8 +79,10 @@ pub enum CliError {
     #[error("{}: [daemon] has no ext-dir; give one there, or --ext-dir DIR", .0.display())]
     NoExtDir(PathBuf),
     /// The parameters of an extension cannot be had.
-    #[error("--start {name}: {error}")]
+    #[error("{option} {name}: {error}")]
     Params {
+        /// Which option has them.
+        option: &'static str,
         /// The extension's name.
         name: String,
         /// Why not.
@@ -73,6 +94,37 @@ pub enum CliError {
     /// There is no new extension.
     #[error(transparent)]
     New(#[from] new::NewError),
+    /// A replay did not come to its end.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// Nobody says where an extension is.
+    #[error(
+        "--ext {0} is no file (it has no / in it, and does not end with .wasm); give --ext-dir DIR, \
+         where it is, or its file"
+    )]
+    NoSuchPlace(String),
+    /// Captures could not be read to their end.
+    #[error("{}", lines(.0))]
+    Damaged(Vec<CaptureError>),
+    /// Verdicts are not those that were recorded.
+    #[error("{differences} of {packets} packets are not as expected")]
+    NotAsExpected {
+        /// How many are not.
+        differences: u64,
+        /// How many there are.
+        packets: u64,
+    },
+    /// Two versions do not decide alike.
+    #[error("{differences} of {packets} packets are decided otherwise")]
+    Differ {
+        /// How many are.
+        differences: u64,
+        /// How many there are.
+        packets: u64,
+    },
+    /// Extensions failed, and may not.
+    #[error("extensions failed {0} times (--strict)")]
+    Faults(u64),
     /// There are no man pages.
     #[error(transparent)]
     Man(#[from] man::ManError),
@@ -85,6 +137,25 @@ pub enum CliError {
     /// Nobody takes what is printed.
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
+}
+
+impl CliError {
+    /// What the program ends with: 0 where whoever reads has read enough, 3 where input is damaged,
+    /// and else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Replay(ReplayError::Output(OutputError::Closed(_))) => 0,
+            Self::Damaged(_) | Self::Replay(ReplayError::Capture(_)) => 3,
+            _ => 1,
+        }
+    }
+}
+
+/// Several errors, a line each.
+fn lines(errors: &[CaptureError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 /// Does what the command line says.
@@ -105,6 +176,8 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
             }
         }
         Subcommands::New(new) => Ok(print(&new::new(new)?)?),
+        Subcommands::Replay(options) => replay::replay(options),
+        Subcommands::Diff(options) => diff::diff(options),
         Subcommands::Completions { shell } => Ok(print(&completion::script::<Cli>(shell))?),
         Subcommands::Man(man) => Ok(man::man(man)?),
     }

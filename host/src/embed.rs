@@ -114,6 +114,11 @@ impl Chain {
         }
     }
 
+    /// The chain itself, and the devices.
+    pub(crate) fn parts(&self) -> (&chain::Chain, &Arc<Links>) {
+        (&self.chain, &self.links)
+    }
+
     /// The extensions, in order.
     pub fn members(&self) -> &[Member] {
         &self.members

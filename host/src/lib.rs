@@ -8,6 +8,7 @@
 //! | [`worker`] | one thread per queue |
 //! | [`chain`] | many decisions become one verdict |
 //! | [`runtime`] | the sandbox, on wasmtime |
+//! | [`replay`] | captures through a chain, and two versions compared |
 //! | [`embed`] | the sandbox for other programs |
 //! | [`shadow`] | another version beside the running one, compared |
 //! | [`registry`] | the directory of extensions |
@@ -50,6 +51,7 @@ pub mod params;
 mod processors;
 mod queues;
 pub mod registry;
+pub mod replay;
 pub mod rules;
 pub mod runtime;
 pub mod shadow;

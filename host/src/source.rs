@@ -12,6 +12,7 @@ mod diagnosis;
 pub mod memory;
 pub mod netlink;
 pub mod nfq;
+pub mod pcap;
 mod request;
 
 pub use demand::{Demand, Gso};

@@ -26,6 +26,7 @@ mod ladder;
 mod recent;
 mod trial;
 mod vigil;
+mod witness;
 
 pub use accord::Accord;
 pub use desk::Desk;
@@ -34,6 +35,7 @@ use ladder::Ladder;
 pub use recent::{RECENT_MAX, Seen};
 pub use trial::{NotTried, Trial, Tried};
 pub use vigil::{Trouble, Vigil};
+pub use witness::Witness;
 
 /// How long a worker that is told to end goes on deciding packets that already
 /// wait in its queue; as long again it accepts or drops them undecided.

@@ -12,8 +12,11 @@ fn main() -> ExitCode {
     match cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ipqext-host: {:#}", Error::from(error));
-            ExitCode::FAILURE
+            let code = error.exit_code();
+            if code != 0 {
+                eprintln!("ipqext-host: {:#}", Error::from(error));
+            }
+            ExitCode::from(code)
         }
     }
 }

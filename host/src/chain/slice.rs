@@ -80,6 +80,12 @@ impl Slice {
     }
 }
 
+/// A number that is the same for all packets of a flow, in both directions, and likely another for
+/// another flow; `None` of what is no IP, or too short to tell. See [`Slice`].
+pub fn flow_number(bytes: &[u8]) -> Option<u64> {
+    flow(bytes).map(|flow| hash(0, &flow))
+}
+
 /// What tells a flow, the same in both directions.
 type Flow = [u64; 5];
 

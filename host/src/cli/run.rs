@@ -203,6 +203,7 @@ fn expanded(start: Wanted) -> Result<Wanted, CliError> {
     match params::expand(start.params) {
         Ok(params) => Ok(Wanted { params, ..start }),
         Err(error) => Err(CliError::Params {
+            option: "--start",
             name: start.name,
             error,
         }),

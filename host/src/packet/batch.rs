@@ -219,6 +219,11 @@ impl Batch {
         self.now_ns
     }
 
+    /// Sets it, for a source that knows it only when the packets are there.
+    pub fn set_now_ns(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+    }
+
     /// Whether it has as many packets as a batch may have.
     pub fn is_full(&self) -> bool {
         self.entries.len() >= BATCH_MAX

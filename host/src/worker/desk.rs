@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::ladder::Ladder;
 use super::recent::Recent;
-use super::{Accord, Adopted, Generation, NotAdopted, Order};
-use crate::chain::{Chain, Handed, SavedOrNot, Stage, StageId};
+use super::{Accord, Adopted, Generation, NotAdopted, Order, Witness};
+use crate::chain::{Chain, Handed, SavedOrNot, Stage, StageId, Timing};
 use crate::packet::{Batch, Links, MarkRules, Needs, PACKET_BYTES_MAX};
 use crate::source::{PacketSource, Parting};
 use crate::telemetry::WorkerCounters;
@@ -23,6 +23,7 @@ pub struct Desk {
     links: Arc<Links>,
     counters: Arc<WorkerCounters>,
     taps: Vec<Tap>,
+    witness: Option<Box<dyn Witness>>,
     recent: Recent,
     /// A generation that it has not changed to yet.
     changing: Option<Changing>,
@@ -80,11 +81,29 @@ impl Desk {
             links,
             counters,
             taps: Vec::new(),
+            witness: None,
             recent: Recent::new(),
             changing: None,
             ending: None,
             on_exit: Parting::Accept,
         }
+    }
+
+    /// Has its chain go by this time.
+    #[must_use]
+    pub fn timed(self, timing: Timing) -> Self {
+        Self {
+            chain: self.chain.timed(timing),
+            ..self
+        }
+    }
+
+    /// Has all that is done shown, with who said what if that is wanted.
+    #[must_use]
+    pub fn witnessed(mut self, witness: Box<dyn Witness>, journal: bool) -> Self {
+        self.chain.keep_journal(journal);
+        self.witness = Some(witness);
+        self
     }
 
     /// What becomes of packets for which there is no time at the end.
@@ -337,6 +356,9 @@ impl Desk {
     /// Tells of the batch, which is on its way already, to those who watch, if there are
     /// any; those who have gone are forgotten.
     pub(super) fn tell(&mut self, source: &mut Box<dyn PacketSource>, batch: &Batch) {
+        if let Some(witness) = &mut self.witness {
+            witness.see(batch, &self.chain, &self.links);
+        }
         if self.taps.is_empty() {
             return;
         }

@@ -1,0 +1,297 @@
+//! The files that a replay writes: whole, or not at all.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::mem;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::golden::{Expected, Recorder};
+use super::item::{Comment, Item};
+use super::sinks::Sinks;
+use crate::capture::{Interface, Writer};
+
+/// What is written and read besides the captures; `-` is the standard output.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outputs {
+    /// Where the packets that go on are written, as they went back.
+    pub survivors: Option<PathBuf>,
+    /// Where those that are dropped are written.
+    pub dropped: Option<PathBuf>,
+    /// Where all verdicts are written.
+    pub record: Option<PathBuf>,
+    /// A file with the verdicts that are expected.
+    pub expect: Option<PathBuf>,
+}
+
+/// Why an output cannot be written, or what is expected cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// It would overwrite what is read.
+    #[error("{} is an input, too; choose another file to write to", .0.display())]
+    IsInput(PathBuf),
+    /// Two outputs would be one file.
+    #[error("{} is given for two outputs; choose another file for one of them", .0.display())]
+    Twice(PathBuf),
+    /// It cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Whoever reads has read enough.
+    #[error("whoever reads {} has closed it", .0.display())]
+    Closed(PathBuf),
+    /// It cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is no file of verdicts.
+    #[error("{}:{line}: {problem}", path.display())]
+    NoVerdicts {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Outputs {
+    /// Makes all of them, but none that is also one of the inputs.
+    pub(super) fn open(&self, inputs: &[PathBuf]) -> Result<Sinks, OutputError> {
+        let written = [&self.survivors, &self.dropped, &self.record];
+        let written: Vec<&PathBuf> = written.into_iter().flatten().collect();
+        for (place, path) in written.iter().enumerate() {
+            let mut read = inputs.iter().chain(&self.expect);
+            if let Some(place) = read.position(|input| is_same(input, path)) {
+                let input = inputs.iter().chain(&self.expect).nth(place);
+                return Err(OutputError::IsInput(input.unwrap_or(path).clone()));
+            }
+            if written[..place].iter().any(|other| is_same(other, path)) {
+                return Err(OutputError::Twice(path.to_path_buf()));
+            }
+        }
+        let packets = |path: &Option<PathBuf>| path.as_deref().map(Packets::create).transpose();
+        let (record, expect) = (self.record.as_deref(), self.expect.as_deref());
+        Ok(Sinks {
+            expected: expect.map(Expected::open).transpose()?,
+            survivors: packets(&self.survivors)?,
+            dropped: packets(&self.dropped)?,
+            record: record.map(Recorder::create).transpose()?,
+        })
+    }
+}
+
+/// Whether two paths are the same file. Standard input and output are not.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let file = |path: &Path| {
+        let metadata = fs::metadata(path).ok()?;
+        metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
+    };
+    let is_written_twice = one == other && !fs::metadata(one).is_ok_and(|file| !file.is_file());
+    is_written_twice || file(one).is_some_and(|one| Some(one) == file(other))
+}
+
+/// A file that is written. It comes to its place when it is whole; if it does not come to
+/// that, nothing is left of it.
+pub(super) struct Sink {
+    path: PathBuf,
+    /// Where it stands until then; none where it is no regular file, as a pipe.
+    half_made: Option<PathBuf>,
+    file: Option<BufWriter<Box<dyn Write + Send>>>,
+}
+
+/// What is written at a time.
+const BUFFER: usize = 256 << 10;
+
+impl Sink {
+    pub(super) fn create(path: &Path) -> Result<Self, OutputError> {
+        let unwritable = |source| OutputError::Unwritable {
+            path: path.to_owned(),
+            source,
+        };
+        let is_regular = fs::metadata(path).map_or(true, |known| known.is_file());
+        let (file, half_made): (Box<dyn Write + Send>, _) = if path.as_os_str() == "-" {
+            (Box::new(io::stdout()), None)
+        } else if !is_regular {
+            let file = File::options().write(true).open(path);
+            (Box::new(file.map_err(unwritable)?), None)
+        } else {
+            let name = path.file_name().ok_or_else(|| {
+                unwritable(io::Error::new(
+                    io::ErrorKind::IsADirectory,
+                    "it is no file name",
+                ))
+            })?;
+            let mut hidden = std::ffi::OsString::from(".");
+            hidden.push(name);
+            hidden.push(format!(".{}", std::process::id()));
+            let half_made = path.with_file_name(hidden);
+            let file = File::create(&half_made).map_err(unwritable)?;
+            (Box::new(file), Some(half_made))
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            half_made,
+            file: Some(BufWriter::with_capacity(BUFFER, file)),
+        })
+    }
+
+    /// Does something with the file.
+    pub(super) fn does(
+        &mut self,
+        work: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), OutputError> {
+        let done = match &mut self.file {
+            Some(file) => work(file),
+            None => Ok(()),
+        };
+        done.map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: io::Error) -> OutputError {
+        let path = self.path.clone();
+        match source.kind() {
+            io::ErrorKind::BrokenPipe => OutputError::Closed(path),
+            _ => OutputError::Unwritable { path, source },
+        }
+    }
+
+    /// It is whole.
+    pub(super) fn finish(mut self) -> Result<(), OutputError> {
+        self.does(|file| file.flush())?;
+        self.file = None;
+        match self.half_made.take() {
+            Some(half_made) => fs::rename(&half_made, &self.path).map_err(|source| {
+                // The first error is the one to tell.
+                let _ = fs::remove_file(&half_made);
+                self.error(source)
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Some(half_made) = self.half_made.take() {
+            if let Some(file) = self.file.take() {
+                // What it still holds would be written when it is dropped.
+                let (_, rest) = file.into_parts();
+                drop(rest);
+            }
+            // Nothing of it is to be left; that it is gone already is as good.
+            let _ = fs::remove_file(half_made);
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.file {
+            Some(file) => file.write(bytes),
+            None => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+/// A capture of packets, each with what became of it as a comment.
+pub(super) struct Packets {
+    writer: Writer<Sink>,
+    /// The number here of each interface, if it is described.
+    numbers: Vec<Option<u32>>,
+    comment: String,
+    path: PathBuf,
+}
+
+impl Packets {
+    pub(super) fn create(path: &Path) -> Result<Self, OutputError> {
+        let sink = Sink::create(path)?;
+        let unwritable = |source| OutputError::Unwritable {
+            path: path.to_owned(),
+            source,
+        };
+        Ok(Self {
+            writer: Writer::new(sink).map_err(unwritable)?,
+            numbers: Vec::new(),
+            comment: String::new(),
+            path: path.to_owned(),
+        })
+    }
+
+    fn number(&mut self, place: usize, interface: &Interface) -> io::Result<u32> {
+        if self.numbers.len() <= place {
+            self.numbers.resize(place + 1, None);
+        }
+        match self.numbers[place] {
+            Some(number) => Ok(number),
+            None => {
+                let number = self.writer.interface(interface)?;
+                self.numbers[place] = Some(number);
+                Ok(number)
+            }
+        }
+    }
+
+    fn write(&mut self, item: &Item, interfaces: &[Interface]) -> io::Result<()> {
+        let place = item.framed.interface as usize;
+        let Some(interface) = interfaces.get(place) else {
+            return Ok(());
+        };
+        let number = self.number(place, interface)?;
+        self.comment.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(self.comment, "{}", Comment(item));
+        let [bytes, padding] = item.bytes();
+        self.writer.frame(
+            number,
+            item.framed.time_ns,
+            item.length(),
+            &[&item.header, bytes, padding],
+            Some(&self.comment),
+        )
+    }
+
+    fn error(&self, source: io::Error) -> OutputError {
+        let path = self.path.clone();
+        match source.kind() {
+            io::ErrorKind::BrokenPipe => OutputError::Closed(path),
+            _ => OutputError::Unwritable { path, source },
+        }
+    }
+
+    pub(super) fn take(
+        &mut self,
+        item: &Item,
+        interfaces: &Arc<Vec<Interface>>,
+    ) -> Result<(), OutputError> {
+        let written = self.write(item, interfaces);
+        written.map_err(|source| self.error(source))
+    }
+
+    /// Describes the interfaces of which no packet came, too, and ends the capture.
+    pub(super) fn finish(mut self, interfaces: &[Interface]) -> Result<(), OutputError> {
+        for (place, interface) in interfaces.iter().enumerate() {
+            let described = self.number(place, interface);
+            described.map_err(|source| self.error(source))?;
+        }
+        let path = mem::take(&mut self.path);
+        let sink = self.writer.finish();
+        sink.map_err(|source| OutputError::Unwritable { path, source })?
+            .finish()
+    }
+}
