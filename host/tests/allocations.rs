@@ -8,10 +8,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::io::{self, Cursor};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ipqext_host::capture::{Interface, LinkType, Reader, Writer, split};
 use ipqext_host::chain::{
     Chain, FlowShare, Lifecycle, Limits, Place, Slice, Stage, StageId, copier,
 };
@@ -91,6 +93,52 @@ fn a_trial_costs_no_allocation() {
             });
         }
     }
+}
+
+/// A frame with a comment, and as one record of a pcap file.
+#[test]
+fn a_frame_of_a_capture_costs_no_allocation() {
+    const FRAMES: u64 = 10_000;
+    let (_, bytes) = udp(1);
+    let mut writer = Writer::new(Vec::new()).unwrap();
+    let described = Interface {
+        name: Some("lo".to_owned()),
+        link_type: LinkType::RAW,
+        snap_length: 0,
+    };
+    let interface = writer.interface(&described).unwrap();
+    let mut pcap = vec![0xa1, 0xb2, 0xc3, 0xd4, 0, 2, 0, 4];
+    pcap.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 101]);
+    for _ in 0..FRAMES {
+        let parts = [&bytes[..4], &bytes[4..]];
+        writer.frame(interface, 1, 0, &parts, Some("seen")).unwrap();
+        let length = bytes.len() as u32;
+        let head = [1, 2, length, length].map(u32::to_be_bytes);
+        pcap.extend(head.as_flattened());
+        pcap.extend(&bytes);
+    }
+    let pcapng = writer.finish().unwrap();
+    for capture in [pcap, pcapng] {
+        let mut reader = Reader::new("x", Cursor::new(capture)).unwrap();
+        assert!(reader.next().unwrap().is_some());
+        let (allocations, frames) = counted(|| {
+            let mut frames = 1;
+            while let Some(frame) = reader.next().unwrap() {
+                assert!(split(LinkType::RAW, &frame).is_some());
+                frames += 1;
+            }
+            frames
+        });
+        assert_eq!((allocations, frames), (0, FRAMES));
+    }
+
+    let mut writer = Writer::new(io::sink()).unwrap();
+    let interface = writer.interface(&described).unwrap();
+    costs_nothing("writing a frame", 1, || {
+        writer
+            .frame(interface, 1, 0, &[&bytes], Some("seen"))
+            .unwrap();
+    });
 }
 
 #[test]
