@@ -17,6 +17,7 @@ mod config;
 mod diff;
 mod differences;
 mod doctor;
+mod inspect;
 mod man;
 mod new;
 mod packets;
@@ -57,6 +58,11 @@ enum Subcommands {
     /// Exit codes: 0 they decide alike, 1 they do not, or it could not be done, 2 usage, 3 a
     /// capture is damaged; what could be read of it was used.
     Diff(diff::Diff),
+    /// Say what an extension's file is, and whether it would load.
+    ///
+    /// Needs no root and no daemon. Exit codes: 0 it would load, 1 it would not, or cannot be
+    /// read.
+    Inspect(inspect::Inspect),
     /// Print a script that makes a shell complete the command line of ipqext-host.
     Completions {
         /// The shell.
@@ -125,6 +131,12 @@ pub enum CliError {
     /// Extensions failed, and may not.
     #[error("extensions failed {0} times (--strict)")]
     Faults(u64),
+    /// Nothing can be told of a file.
+    #[error(transparent)]
+    Inspect(#[from] inspect::InspectError),
+    /// A file is no extension for this host; what it is has been printed.
+    #[error("{} would not load", .0.display())]
+    WouldNotLoad(PathBuf),
     /// There are no man pages.
     #[error(transparent)]
     Man(#[from] man::ManError),
@@ -178,13 +190,25 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
         Subcommands::New(new) => Ok(print(&new::new(new)?)?),
         Subcommands::Replay(options) => replay::replay(options),
         Subcommands::Diff(options) => diff::diff(options),
+        Subcommands::Inspect(options) => {
+            let (text, loads) = inspect::inspect(&options)?;
+            print(&text)?;
+            match loads {
+                true => Ok(()),
+                false => Err(CliError::WouldNotLoad(options.file)),
+            }
+        }
         Subcommands::Completions { shell } => Ok(print(&completion::script::<Cli>(shell))?),
         Subcommands::Man(man) => Ok(man::man(man)?),
     }
 }
 
+/// Prints a text. Who closes the pipe has read enough.
 fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
+    let printed = stdout.write_all(text.as_bytes());
+    match printed.and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
 }

@@ -14,7 +14,7 @@ use super::tried::{trial, trial_brief};
 use crate::event::{
     CommandError, Counts, ExtensionReport, QueueReport, Reloaded, Reply, State, StatusReport,
 };
-use crate::packet::{Edits, Grant, Group, Needs};
+use crate::packet::{Grant, Group, Needs};
 use crate::runtime::{API_VERSION, CompileError, ComponentizeError};
 
 /// The response to a command.
@@ -223,15 +223,9 @@ fn group(group: Group) -> protocol::Group {
 }
 
 fn needs(needs: Needs) -> protocol::Needs {
-    let edits = match needs.edits {
-        Edits::None => "none",
-        Edits::IpFields => "ip-fields",
-        Edits::Headers => "headers",
-        Edits::Any => "any",
-    };
     protocol::Needs {
         snap_length: needs.snap_length,
-        edits: edits.to_owned(),
+        edits: needs.edits.name().to_owned(),
         verdicts: needs.verdicts.names(),
         mark_mask: needs.mark_mask,
         on_fault: needs.on_fault.name().to_owned(),

@@ -17,6 +17,18 @@ pub enum Edits {
     Any,
 }
 
+impl Edits {
+    /// Its name in the contract with guests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::IpFields => "ip-fields",
+            Self::Headers => "headers",
+            Self::Any => "any",
+        }
+    }
+}
+
 /// What an extension declares, and is held to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {

@@ -15,6 +15,8 @@ use self::ipqext::packet::types;
 
 /// The interface that an extension exports.
 pub(super) const EXTENSION: &str = "ipqext:packet/extension@0.1.0";
+/// The interface that an extension may import.
+pub(super) const HOST: &str = "ipqext:packet/host@0.1.0";
 
 pub(super) use self::ipqext::packet::types::{Decision, Edit, Outcome, Packet};
 

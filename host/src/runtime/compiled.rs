@@ -39,7 +39,7 @@ pub struct Description {
 }
 
 /// The SHA-256 of a file, shown in hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hash([u8; 32]);
 
 impl Hash {
@@ -198,7 +198,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// A guest's text must not steer the terminal that shows it.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let clean = text.chars().filter(|c| !c.is_control());
     clean.take(TEXT_CHARS_MAX).collect()
 }

@@ -14,11 +14,11 @@ use wit_parser::Resolve;
 use super::weight::{TooHeavy, weigh};
 
 /// The package of the contract.
-const PACKAGE: &str = "ipqext:packet";
+pub(super) const PACKAGE: &str = "ipqext:packet";
 /// The interface that every extension exports.
-const INTERFACE: &str = "extension";
+pub(super) const INTERFACE: &str = "extension";
 /// The interface of those whose state can be carried over.
-const STATE_INTERFACE: &str = "state";
+pub(super) const STATE_INTERFACE: &str = "state";
 /// The contract itself.
 const CONTRACT: &str = include_str!("../../../wit/packet.wit");
 /// The version of the contract that this host speaks.
@@ -196,7 +196,7 @@ fn check_version(exports: &[String]) -> Result<(), ComponentizeError> {
 
 /// Finds the version in an export as `ipqext:packet/extension@0.1.0`, behind which
 /// a module has `#` and the function's name.
-fn version_of<'a>(interface: &str, exports: &'a [String]) -> Option<&'a str> {
+pub(super) fn version_of<'a>(interface: &str, exports: &'a [String]) -> Option<&'a str> {
     let interface = format!("{PACKAGE}/{interface}@");
     exports.iter().find_map(|name| {
         let rest = name.strip_prefix(&interface)?;
