@@ -103,6 +103,9 @@ impl<'a> Packet<'a> {
 
     /// The time to decide by, in nanoseconds since the Unix epoch; the same for all
     /// packets of a batch. In a replay it is the time of the original.
+    ///
+    /// Which packets share a batch is chance: for what depends on the time between packets, as
+    /// a rate, take [`arrived_ns`](Self::arrived_ns), which is each packet's own.
     pub fn now_ns(&self) -> u64 {
         self.now_ns
     }

@@ -5,6 +5,10 @@ use std::num::NonZeroU64;
 /// Parts of a token: what comes in a nanosecond at one token a second.
 const NANO: u128 = 1_000_000_000;
 
+/// A packet that is older than the one before it by more than so many nanoseconds says that the
+/// clock was set back.
+const SET_BACK: u64 = 1_000_000_000;
+
 /// How many tokens there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
@@ -33,8 +37,11 @@ impl Bucket {
     /// Takes tokens, if they are there.
     pub(crate) fn take(&mut self, limit: Limit, tokens: u64, now_ns: u64) -> bool {
         self.nanotokens = self.at(limit, now_ns);
-        // A clock that was set back gives no tokens, but does not stop them from then on.
-        self.seen_ns = now_ns;
+        // Packets come out of order by a little, which gives no tokens twice. A clock that was
+        // set back gives none either, but does not stop them from then on.
+        if now_ns > self.seen_ns || self.seen_ns - now_ns > SET_BACK {
+            self.seen_ns = now_ns;
+        }
         let price = u128::from(tokens) * NANO;
         if self.nanotokens < price {
             return false;
@@ -113,6 +120,18 @@ mod tests {
         assert!(bucket.take(limit, 1, 100 * SECOND));
         assert!(!bucket.take(limit, 1, 10 * SECOND));
         assert!(bucket.take(limit, 1, 11 * SECOND));
+    }
+
+    #[test]
+    fn packets_out_of_order_bring_no_tokens_twice() {
+        let limit = limit(1, 1);
+        let mut bucket = Bucket::full(limit, 100 * SECOND);
+        assert!(bucket.take(limit, 1, 100 * SECOND));
+        for _ in 0..100 {
+            assert!(!bucket.take(limit, 1, 100 * SECOND - SECOND / 10));
+            assert!(!bucket.take(limit, 1, 100 * SECOND));
+        }
+        assert!(bucket.take(limit, 1, 101 * SECOND));
     }
 
     #[test]

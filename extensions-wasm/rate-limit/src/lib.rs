@@ -155,7 +155,7 @@ impl Extension for RateLimit {
             Unit::Bytes => packet.original_length().into(),
         };
         let address = prefix(address, self.settings.ipv6_prefix);
-        if self.table.take(address, tokens, packet.now_ns()) {
+        if self.table.take(address, tokens, packet.arrived_ns()) {
             self.passed += 1;
             Verdict::Pass
         } else {

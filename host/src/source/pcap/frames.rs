@@ -35,6 +35,8 @@ pub struct Frames {
     shift_ns: u64,
     /// Whether the files are read for the first time.
     is_first_time: bool,
+    /// How many frames had been taken when they were begun this time.
+    count_before: u64,
     taken_before: u64,
 }
 
@@ -98,6 +100,7 @@ impl Frames {
             tally: Tally::default(),
             shift_ns: 0,
             is_first_time: true,
+            count_before: 0,
             taken_before: 0,
         }
     }
@@ -122,8 +125,11 @@ impl Frames {
                 return Ok(true);
             }
             let Some(reader) = &mut self.reader else {
-                if !self.open()? {
-                    return Ok(false);
+                match self.open() {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(false),
+                    Err(error) if self.is_first_time => return Err(error),
+                    Err(_) => {}
                 }
                 continue;
             };
@@ -167,9 +173,10 @@ impl Frames {
                 first_ns,
                 latest_ns,
             } = self.tally;
-            if self.again == 0 || count == 0 {
+            if self.again == 0 || count == self.count_before {
                 return Ok(false);
             }
+            self.count_before = count;
             self.again -= 1;
             self.is_first_time = false;
             self.at = 0;
