@@ -154,3 +154,43 @@ fn what_gzip_blows_up_is_not_kept() {
     assert_eq!(packets, 300);
     assert!(reader.held() < HELD_MAX);
 }
+
+/// Those that anybody may have, of all link types.
+#[test]
+fn captures_of_malformed_packets_are_read_to_their_ends_or_their_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ip = 0;
+    for file in ipqext_tests::malformed::captures(1, dir.path(), 400).unwrap() {
+        let name = file.path.display();
+        let mut reader = match Reader::open(&file.path) {
+            Ok(reader) => reader,
+            Err(error) => {
+                assert!(file.damage.is_some(), "{error}");
+                continue;
+            }
+        };
+        let mut packets = 0;
+        let end = loop {
+            let links: Vec<_> = reader.interfaces().iter().map(|it| it.link_type).collect();
+            match reader.next() {
+                Ok(Some(frame)) => {
+                    packets += 1;
+                    let link_type = links.get(frame.interface as usize);
+                    ip += usize::from(link_type.is_some_and(|it| split(*it, &frame).is_some()));
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if file.damage.is_none() {
+            assert!(end.is_ok(), "{}", end.unwrap_err());
+            assert_eq!(packets, file.frames, "{name}");
+            assert_eq!(Some(reader.taken()), reader.length(), "{name}");
+        }
+        if let Err(error) = end {
+            assert!(error.is_damage(), "{error}");
+        }
+        assert!(reader.held() < HELD_MAX, "{name}");
+    }
+    assert!(ip > 5000);
+}
