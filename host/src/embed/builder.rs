@@ -22,7 +22,7 @@ pub enum BuildError {
         origin: String,
         /// What is wrong with it.
         #[source]
-        error: CommandError,
+        error: Box<CommandError>,
     },
     /// Two extensions of one name could not be told apart.
     #[error("extension {0:?} is given twice; leave one of them out")]

@@ -47,7 +47,10 @@ impl Loaded {
         let Extension { from, wanted } = extension;
         let origin = wanted.origin.clone();
         let ready = Ready::load(runtime, &from, wanted);
-        let ready = ready.map_err(|error| BuildError::Extension { origin, error })?;
+        let ready = ready.map_err(|error| BuildError::Extension {
+            origin,
+            error: Box::new(error),
+        })?;
         let name = ready.name();
         if self.extensions.iter().any(|known| known.name() == name) {
             return Err(BuildError::Twice(name.to_owned()));
@@ -192,7 +195,7 @@ impl Ready {
     fn error(&self, error: CommandError) -> BuildError {
         BuildError::Extension {
             origin: self.wanted.origin.clone(),
-            error,
+            error: Box::new(error),
         }
     }
 }
