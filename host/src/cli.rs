@@ -24,6 +24,7 @@ mod packets;
 mod replay;
 mod rules;
 mod run;
+mod test;
 
 /// Decides the packets of a Linux NFQUEUE with WebAssembly extensions.
 #[derive(Debug, Parser)]
@@ -63,6 +64,10 @@ enum Subcommands {
     /// Needs no root and no daemon. Exit codes: 0 it would load, 1 it would not, or cannot be
     /// read.
     Inspect(inspect::Inspect),
+    /// Run an extension's cases against what it was compiled to, without a daemon or root.
+    ///
+    /// Ends with 1 if a case fails, and with 3 if there is something to mend in the files.
+    Test(test::Test),
     /// Print a script that makes a shell complete the command line of ipqext-host.
     Completions {
         /// The shell.
@@ -137,6 +142,9 @@ pub enum CliError {
     /// A file is no extension for this host; what it is has been printed.
     #[error("{} would not load", .0.display())]
     WouldNotLoad(PathBuf),
+    /// Not all cases came as expected.
+    #[error(transparent)]
+    Test(#[from] test::TestError),
     /// There are no man pages.
     #[error(transparent)]
     Man(#[from] man::ManError),
@@ -156,9 +164,14 @@ impl CliError {
     /// and else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Print(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Print(error) | Self::Test(test::TestError::Print(error))
+                if error.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                0
+            }
             Self::Replay(ReplayError::Output(OutputError::Closed(_))) => 0,
             Self::Damaged(_) | Self::Replay(ReplayError::Capture(_)) => 3,
+            Self::Test(error) if error.is_of_files() => 3,
             _ => 1,
         }
     }
@@ -198,6 +211,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
                 false => Err(CliError::WouldNotLoad(options.file)),
             }
         }
+        Subcommands::Test(options) => Ok(test::test(&options)?),
         Subcommands::Completions { shell } => Ok(print(&completion::script::<Cli>(shell))?),
         Subcommands::Man(man) => Ok(man::man(man)?),
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use crate::chain::{self, FaultReport, Journal, Lifecycle};
+use crate::chain::{self, FaultReport, Journal, Lifecycle, LifecycleError, StageId};
 use crate::packet::{Batch, Fate, Links, MarkRules, Needs};
 use crate::runtime::Description;
 use crate::telemetry::StageCounters;
@@ -133,6 +133,25 @@ impl Chain {
     /// [`FaultReport::untold`].
     pub fn take_faults(&mut self) -> Vec<FaultReport> {
         self.faults.try_iter().collect()
+    }
+
+    /// Makes a lifecycle call of an extension, by its place in the chain: `info` gives what it
+    /// tells of its state.
+    ///
+    /// # Errors
+    /// It refused, or failed.
+    ///
+    /// # Panics
+    /// If there is no such place.
+    pub fn lifecycle(
+        &mut self,
+        place: usize,
+        call: Lifecycle,
+    ) -> Result<Option<String>, LifecycleError> {
+        let stage = self.chain.stage_mut(StageId(place as u64));
+        stage
+            .expect("the place is one of the chain")
+            .lifecycle(call)
     }
 
     /// Tells the extensions of other devices, by whose indexes packets name them.

@@ -24,14 +24,17 @@
 //! | [`handover`] | what a daemon and the one that takes its place say |
 //! | [`systemd`] | what a service manager is told, and keeps |
 //! | [`config`] | the configuration file |
+//! | [`cases`] | an author's tests of a compiled extension |
 //! | [`daemon`], [`cli`] | wiring, and the daemon's command line |
 //! | [`client`], [`socket_path`] | the client's command line |
 //! | [`params`], [`completion`], `document`, `number`, `processors`, `queues`, `units` | what operators write, in command lines and files |
-//! | `summary` | a packet on one line |
+//! | `summary`, `backtrace` | packets and faults, for people |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+mod backtrace;
 pub mod capture;
+pub mod cases;
 pub mod chain;
 pub mod cli;
 pub mod client;

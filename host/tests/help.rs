@@ -26,7 +26,17 @@ fn the_help_of_the_client() {
 #[test]
 fn the_help_of_the_daemon() {
     let mut pages = page(ipqext_host(), &["--help"]);
-    for subcommand in ["run", "config", "new", "inspect", "completions", "man"] {
+    for subcommand in [
+        "run",
+        "config",
+        "new",
+        "test",
+        "replay",
+        "diff",
+        "inspect",
+        "completions",
+        "man",
+    ] {
         pages += &page(ipqext_host(), &[subcommand, "--help"]);
     }
     insta::assert_snapshot!("ipqext-host", pages);

@@ -16,6 +16,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("number", &[]),
     ("document", &[]),
     ("summary", &[]),
+    ("backtrace", &[]),
     (
         "rules",
         &["number", "packet::FlowBits", "queues", "source::is_bound"],
@@ -120,6 +121,24 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    // It runs an author's tests; what can be said in them is what configuration files say.
+    (
+        "cases",
+        &[
+            "backtrace",
+            "capture",
+            "chain",
+            "config",
+            "document",
+            "embed",
+            "event::CommandError",
+            "event::GrantChange",
+            "packet",
+            "runtime",
+            "summary",
+            "units",
+        ],
+    ),
     ("links", &["event", "packet"]),
     (
         "supervisor",
@@ -199,6 +218,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "cases",
             "client::Cli",
             "completion",
             "config",
@@ -236,6 +256,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "client",
         &[
+            "backtrace",
             "capture",
             "completion",
             "number",
@@ -267,9 +288,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("wasmtime_wasi_io", &["runtime"]),
     ("wit_component", &["runtime"]),
     ("wit_parser", &["runtime"]),
-    ("toml", &["config", "document"]),
+    ("toml", &["cases", "config", "document"]),
     ("toml_writer", &["config"]),
-    ("ipqext_protocol", &["control", "client", "doctor"]),
+    (
+        "ipqext_protocol",
+        &["backtrace", "cases", "client", "control", "doctor"],
+    ),
     (
         "serde_json",
         &[
@@ -279,6 +303,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "cli.rs",
             "cli/doctor.rs",
             "cli/inspect.rs",
+            "cli/test.rs",
         ],
     ),
     (

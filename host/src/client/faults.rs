@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use ipqext_protocol::Command;
-use ipqext_protocol::faults::{FailedPacket, Fault, Faults as Request, Frame};
+use ipqext_protocol::faults::{FailedPacket, Fault, Faults as Request};
 use serde_json::Value;
 
 use super::pcapng::Capture;
 use super::{ClientError, render, trace};
+use crate::backtrace;
 
 /// How many digits of a file's hash are shown.
 const HASH_SHOWN: usize = 12;
@@ -113,12 +114,16 @@ fn comment(fault: &Fault) -> String {
         .said
         .iter()
         .map(String::as_str)
-        .filter(|said| !is_a_hint(said))
+        .filter(|said| !backtrace::is_a_hint(said))
         .collect();
     if !said.is_empty() {
         parts.push(format!("it said: {}", said.join(" | ")));
     }
-    parts.extend(own(&fault.backtrace).first().map(|frame| place(frame)));
+    parts.extend(
+        backtrace::own(&fault.backtrace)
+            .first()
+            .map(|frame| backtrace::place(frame)),
+    );
     parts.extend(fault.packet.as_ref().map(|packet| packet.became.clone()));
     render::printable(&parts.join("; "))
 }
@@ -150,19 +155,15 @@ fn block(fault: &Fault) -> String {
     };
     line(fault.detail.clone());
     let mut intro = "it said: ";
-    for said in fault.said.iter().filter(|said| !is_a_hint(said)) {
+    for said in fault.said.iter().filter(|said| !backtrace::is_a_hint(said)) {
         line(format!("{intro}{said}"));
         intro = "         ";
     }
-    let own = own(&fault.backtrace);
-    let shown: Vec<&Frame> = match own.is_empty() {
-        true => fault.backtrace.iter().collect(),
-        false => own,
-    };
+    let (shown, others) = backtrace::shown(&fault.backtrace);
     for frame in &shown {
-        line(place(frame));
+        line(backtrace::place(frame));
     }
-    match fault.backtrace.len() - shown.len() {
+    match others {
         0 => {}
         others => line(format!(
             "({others} more functions, of libraries, with --json)"
@@ -183,11 +184,6 @@ fn block(fault: &Fault) -> String {
     text
 }
 
-/// What Rust's library says at the end of a panic's text is of no use here.
-fn is_a_hint(said: &str) -> bool {
-    said.starts_with("note: run with `RUST_BACKTRACE=1`")
-}
-
 fn summary(failed: &FailedPacket) -> String {
     if failed.forgotten {
         let length = failed.packet.length;
@@ -198,61 +194,6 @@ fn summary(failed: &FailedPacket) -> String {
         return format!("length {length}, of which no extension reads anything");
     }
     trace::packet(&failed.packet)
-}
-
-/// `at src/lib.rs:12:9 in name::proc`, as far as it is known.
-fn place(frame: &Frame) -> String {
-    let mut text = String::new();
-    if let Some(file) = &frame.file {
-        text += &format!("at {file}");
-        for number in [frame.line, frame.column].into_iter().flatten() {
-            text += &format!(":{number}");
-        }
-        text.push(' ');
-    }
-    match (&frame.function, frame.offset) {
-        (Some(function), _) => text + "in " + function,
-        (None, Some(offset)) => text + &format!("at byte {offset:#x} of the component"),
-        (None, None) => text + "somewhere",
-    }
-}
-
-/// The functions that the author wrote, the innermost first.
-fn own(backtrace: &[Frame]) -> Vec<&Frame> {
-    let own = backtrace.iter().filter(|frame| !is_of_library(frame));
-    own.collect()
-}
-
-/// Whether a function is not the author's: of Rust's libraries, of a dependency, or of the
-/// SDK, as far as names and paths tell.
-fn is_of_library(frame: &Frame) -> bool {
-    const PATHS: [&str; 6] = [
-        "/rustc/",
-        "/rustlib/src/",
-        "/registry/src/",
-        "/git/checkouts/",
-        "/guest-sdk/src/",
-        "/ipqext-sdk",
-    ];
-    // The last is what `export!` makes; it stands in the author's file.
-    const NAMES: [&str; 10] = [
-        "std::",
-        "core::",
-        "alloc::",
-        "__rust",
-        "rust_",
-        "dlmalloc::",
-        "wit_bindgen",
-        "abort",
-        "ipqext_sdk::",
-        "ipqext:",
-    ];
-    let in_library = |file: &String| PATHS.iter().any(|path| file.contains(path));
-    let of_library = |name: &String| {
-        let name = name.trim_start_matches(['<', '&']);
-        NAMES.iter().any(|known| name.starts_with(known))
-    };
-    frame.file.as_ref().is_some_and(in_library) || frame.function.as_ref().is_none_or(of_library)
 }
 
 /// A time in UTC, as the daemon's log has it.

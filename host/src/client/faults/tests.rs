@@ -1,3 +1,4 @@
+use ipqext_protocol::faults::Frame;
 use ipqext_protocol::trace::Packet;
 
 use super::*;

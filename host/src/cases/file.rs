@@ -1,0 +1,196 @@
+//! A file of cases.
+
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::given::{self, Clock, Defaults, Devices};
+use super::{Case, Given};
+use crate::config;
+use crate::document::{self, DocumentError, Problems, Section, kind, string, whole};
+use crate::packet::{BATCH_MAX, Hook, Packet};
+use crate::units;
+
+const KEYS: [&str; 17] = [
+    "name",
+    "params",
+    "params-file",
+    "group",
+    "grant",
+    "limits",
+    "seed",
+    "batch",
+    "step",
+    "mark",
+    "hook",
+    "in",
+    "out",
+    "packet",
+    "info",
+    "refused",
+    "hardware-address",
+];
+const GIVE: &str = "[[case]], with two brackets, for each case";
+const GIVE_PACKETS: &str = "[[case.packet]], with two brackets, for each packet";
+/// What random choices come from unless a case says otherwise.
+const SEED: u64 = 1;
+/// The most packets of a case.
+pub(super) const PACKETS_MAX: usize = 1_000_000;
+
+/// Reads a file; relative paths in it begin where it is.
+///
+/// # Errors
+/// It cannot be read, or there is something to mend in it.
+pub(super) fn read(path: &Path) -> Result<Vec<Case>, DocumentError> {
+    document::read(path, |table, wrong| {
+        let top = Section::new("the file", table, &["case"], wrong);
+        cases(&top, path, wrong)
+    })
+}
+
+fn cases(top: &Section<'_>, path: &Path, wrong: &mut Problems<'_>) -> Vec<Case> {
+    let tables = top.list("case", GIVE, wrong);
+    if top.span("case").is_none() || tables.is_some_and(<[_]>::is_empty) {
+        wrong.add(0, format!("the file has no case; write {GIVE}"));
+    }
+    let tables = tables.unwrap_or_default();
+    let mut cases = Vec::<Case>::with_capacity(tables.len());
+    for element in tables {
+        let at = element.span().start;
+        let DeValue::Table(table) = element.get_ref() else {
+            let is = kind(element.get_ref());
+            wrong.add(at, format!("case: this is {is}; write {GIVE}"));
+            continue;
+        };
+        let case = case(at, table, path, wrong);
+        let first = cases.iter().find(|first| first.name == case.name);
+        if let (Some(first), Some(name)) = (first, table.get("name")) {
+            let text = format!(
+                "there is a case {:?} already, in line {}; give this one another name",
+                case.name, first.line
+            );
+            wrong.add(name.span().start, text);
+        }
+        cases.push(case);
+    }
+    cases
+}
+
+fn case(at: usize, table: &DeTable<'_>, path: &Path, wrong: &mut Problems<'_>) -> Case {
+    let base = path.parent().unwrap_or(Path::new(""));
+    let section = &Section::new("[[case]]", table, &KEYS, wrong);
+    let name = section.get("name", wrong, |value| {
+        match string(value, "every third ping is dropped")?.trim() {
+            "" => Err("the name is empty; say what the case is about".to_owned()),
+            name => Ok(name.to_owned()),
+        }
+    });
+    if section.span("name").is_none() {
+        let text = "[[case]] has no name; give one, as name = \"every third ping is dropped\"";
+        wrong.add(at, text);
+    }
+    let mut devices = Devices::default();
+    let usual = Packet {
+        hook: Hook::Input,
+        ..Packet::default()
+    };
+    let defaults = Defaults {
+        packet: given::metadata(section, &usual, &mut devices, wrong),
+        base,
+    };
+    let mut clock = Clock::new(section.get("step", wrong, step));
+    let packets = packets(section, &defaults, &mut devices, &mut clock, wrong);
+    let case = Case {
+        name: name.unwrap_or_default(),
+        file: path.to_owned(),
+        line: wrong.place(at).0,
+        params: config::params(section, base, wrong).unwrap_or_default(),
+        group: section
+            .get("group", wrong, config::group)
+            .unwrap_or_default(),
+        grant: config::grant(section, "[case.grant]", wrong),
+        limits: config::limits(section, "[case.limits]", wrong),
+        seed: section
+            .get("seed", wrong, whole([0, u64::MAX]))
+            .unwrap_or(SEED),
+        batch: section
+            .get("batch", wrong, whole([1, BATCH_MAX as u64]))
+            .unwrap_or(1) as usize,
+        links: devices.into_links(),
+        packets,
+        info: text(section, "info", "3 echo requests dropped, 9 seen", wrong),
+        refused: text(section, "refused", "unknown parameter", wrong),
+    };
+    check(at, section, wrong);
+    case
+}
+
+/// What cannot be beside each other.
+fn check(at: usize, section: &Section<'_>, wrong: &mut Problems<'_>) {
+    let mut beside = |key: &str, other: &str, mend: &str| {
+        if let (Some(span), Some(_)) = (section.span(key), section.span(other)) {
+            wrong.add(span.start, format!("{key}: there is {other} too; {mend}"));
+        }
+    };
+    for key in ["packet", "info"] {
+        let mend = "an extension that refuses to start gets no packets: remove one of them";
+        beside("refused", key, mend);
+    }
+    if section.span("refused").is_none() && section.span("packet").is_none() {
+        wrong.add(at, format!("[[case]] has no packets; write {GIVE_PACKETS}"));
+    }
+}
+
+fn packets(
+    section: &Section<'_>,
+    defaults: &Defaults<'_>,
+    devices: &mut Devices,
+    clock: &mut Clock,
+    wrong: &mut Problems<'_>,
+) -> Vec<Given> {
+    let entries = section.list("packet", GIVE_PACKETS, wrong);
+    let mut packets = Vec::new();
+    for element in entries.unwrap_or_default() {
+        let at = element.span().start;
+        let DeValue::Table(table) = element.get_ref() else {
+            let is = kind(element.get_ref());
+            wrong.add(at, format!("packet: this is {is}; write {GIVE_PACKETS}"));
+            continue;
+        };
+        packets.extend(given::read(at, table, defaults, devices, clock, wrong));
+        if packets.len() > PACKETS_MAX {
+            let text = format!("the case has more than {PACKETS_MAX} packets; take fewer");
+            wrong.add(at, text);
+            break;
+        }
+    }
+    for (given, id) in packets.iter_mut().zip(1..) {
+        given.packet.id = id;
+    }
+    packets
+}
+
+/// The time between packets; `None` for that of the capture.
+fn step<'a>(value: &'a DeValue<'a>) -> Result<Option<Duration>, String> {
+    match string(value, "1ms")? {
+        "capture" => Ok(None),
+        text => units::time(text)
+            .map(Some)
+            .map_err(|error| format!("{error}, or \"capture\" for the times of a capture")),
+    }
+}
+
+fn text(
+    section: &Section<'_>,
+    key: &str,
+    example: &str,
+    wrong: &mut Problems<'_>,
+) -> Option<String> {
+    section.get(key, wrong, |value| {
+        string(value, example).map(str::to_owned)
+    })
+}
+
+#[cfg(test)]
+mod tests;
