@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use ipqext_tests::guests::{built_outside, cargo_outside, workspace};
+use ipqext_tests::guests::{built_outside, cargo_outside, outside_dir, workspace};
 
 #[test]
 fn a_new_crate_builds_and_passes_its_own_test() {
@@ -25,6 +25,14 @@ fn a_new_crate_builds_and_passes_its_own_test() {
 
         let built = built_outside(&path).join(format!("{stem}.wasm"));
         assert!(built.is_file());
+        let test = "\n    ipqext-host test\n    ipqext-host replay CAPTURE --ext target/";
+        assert!(printed.contains(test), "{printed}");
+        let mut cases = Command::new(env!("CARGO_BIN_EXE_ipqext-host"));
+        let cases = cases.arg("test").current_dir(&path);
+        let cases = cases.env("CARGO_TARGET_DIR", outside_dir());
+        let tested = succeeded(&cases.output().unwrap());
+        let expected = format!("{name} 0.1.0: 2 ok, 0 failed, 1 packets\n");
+        assert!(tested.ends_with(&expected), "{tested}");
         let tested = succeeded(&cargo_outside(&path, &["test"]));
         assert!(tested.contains("1 passed; 0 failed"), "{tested}");
         let readme = fs::read_to_string(path.join("README.md")).unwrap();
@@ -86,7 +94,7 @@ fn in_the_directory_of_extensions_it_becomes_a_member() {
     assert_eq!(manifest, template.replace("\"template\"", "\"test1\""));
     assert_eq!(
         names(&members.join("test1")),
-        ["Cargo.toml", "README.md", "src"]
+        ["Cargo.toml", "README.md", "cases", "src"]
     );
     // Elsewhere it is none, whatever is around it.
     succeeded(&new(&["test1", "--sdk", sdk, "--dir", sdk]));

@@ -127,8 +127,9 @@ pub fn cargo_outside(package: &Path, arguments: &[&str]) -> Output {
     output
 }
 
-/// One for all such crates: what they depend on is compiled once.
-fn outside_dir() -> PathBuf {
+/// What crates outside of the workspace are built into: one for all, so that what they depend
+/// on is compiled once.
+pub fn outside_dir() -> PathBuf {
     target_dir().join("ipqext-tests").join("outside")
 }
 

@@ -59,7 +59,7 @@ pub enum NewError {
     },
 }
 
-/// Makes the crate, and gives the text that says how to build and add it.
+/// Makes the crate, and gives the text that says how to build, test and add it.
 ///
 /// # Errors
 /// The name will not do, the place is taken, or there is no SDK.
@@ -101,9 +101,12 @@ fn make(half_made: &Path, path: &Path, files: &[File]) -> io::Result<()> {
 }
 
 fn write(dir: &Path, files: &[File]) -> io::Result<()> {
-    fs::create_dir(dir.join("src"))?;
     let mut files = files.iter();
-    files.try_for_each(|file| fs::write(dir.join(file.path), &file.text))
+    files.try_for_each(|file| {
+        let path = dir.join(file.path);
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(path, &file.text)
+    })
 }
 
 fn next_steps(name: &Name, path: &Path, is_member: bool) -> String {
@@ -116,11 +119,14 @@ fn next_steps(name: &Name, path: &Path, is_member: bool) -> String {
     format!(
         "{} is made. Build it:\n\
          \x20   cd {} && cargo build --release --target wasm32-wasip1\n\
+         Run the cases in cases/ against what was built, and a capture through it:\n\
+         \x20   ipqext-host test\n\
+         \x20   ipqext-host replay CAPTURE --ext {built}\n\
          Add it to a daemon that runs with --ext-dir DIR:\n\
-         \x20   cp {} DIR && ipqext add {name}\n",
+         \x20   cp {built} DIR && ipqext add {name}\n",
         path.display(),
         quoted(&path.to_string_lossy()),
-        quoted(&built),
+        built = quoted(&built),
     )
 }
 
@@ -143,7 +149,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = [
             File::new("src/lib.rs", ""),
-            File::new("missing/directory", ""),
+            File::new("src/lib.rs/is/no/directory", ""),
         ];
         let half_made = dir.path().join("half");
         let path = dir.path().join("whole");

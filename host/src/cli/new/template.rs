@@ -8,6 +8,7 @@ use super::NewError;
 use super::name::Name;
 
 const SOURCE: &str = include_str!("../../../../extensions-wasm/template/src/lib.rs");
+const CASES: &str = include_str!("../../../../extensions-wasm/template/cases/basic.toml");
 const MANIFEST: &str = include_str!("../../../../extensions-wasm/template/Cargo.toml");
 /// Has the target that extensions are built for, and the compiler that builds the SDK.
 const TOOLCHAIN: &str = include_str!("../../../../rust-toolchain.toml");
@@ -82,6 +83,7 @@ pub(super) fn member(name: &Name) -> Vec<File> {
         File::new("Cargo.toml", manifest),
         File::new("README.md", readme(name)),
         File::new("src/lib.rs", source(name)),
+        File::new("cases/basic.toml", CASES),
     ]
 }
 
@@ -91,6 +93,7 @@ pub(super) fn crate_of_its_own(name: &Name, sdk: &Sdk) -> Vec<File> {
         File::new("Cargo.toml", manifest(name, sdk)),
         File::new("README.md", readme(name)),
         File::new("src/lib.rs", source(name)),
+        File::new("cases/basic.toml", CASES),
         File::new("rust-toolchain.toml", TOOLCHAIN),
         File::new(".gitignore", "/target\n"),
     ];
@@ -152,6 +155,7 @@ fn readme(name: &Name) -> String {
          \n\
          \x20   cargo test                                     # runs its code natively\n\
          \x20   cargo build --release --target wasm32-wasip1   # makes {stem}.wasm\n\
+         \x20   ipqext-host test                               # runs cases/ against {stem}.wasm\n\
          \n\
          Copy `{stem}.wasm` into the directory that `ipqext-host run --ext-dir` was given.\n\
          \n\
