@@ -254,8 +254,13 @@ fn pcapng(rng: &mut Rng, order: Order, link: Link, frames: usize) -> Written {
         for _ in 0..share {
             tick(rng, &mut time);
             if rng.u8(..8) == 0 {
-                let kind = [4, 5, 10, 0x0bad, 0x8000_0001][rng.usize(..5)];
+                // Of types that nobody has, so that any body is right.
+                let kind = [0x00c0_de00, 0x8000_0001][rng.usize(..2)];
                 written.push(&order.block(kind, &vec![7; rng.usize(..300)]));
+            }
+            if rng.u8(..20) == 0 {
+                // Statistics of the first interface.
+                written.push(&order.block(5, &order.words(&[0, 0, 1])));
             }
             let interface = rng.usize(..sources.len());
             if let Some(frame) = sources[interface].next() {
