@@ -125,6 +125,11 @@ pub trait Filter: Send {
         Ok(())
     }
 
+    /// What it has used since it started.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
     /// Forgets what it saved: it begins anew when it recovers.
     fn forget(&mut self) {}
 
@@ -139,6 +144,16 @@ pub trait Filter: Send {
     fn rest(&mut self, _clock: Clock) -> Result<(), Fault> {
         Ok(())
     }
+}
+
+/// What an instance of an extension has used since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The bytes of all its memories, which never shrink.
+    pub memory_bytes: u64,
+    /// The instructions that it took to decide packets, where they are counted. Each costs one
+    /// unit of wasmtime's fuel; blocks and the like cost none.
+    pub instructions: Option<u64>,
 }
 
 /// How a filter started over.

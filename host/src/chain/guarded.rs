@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::fault::{Fault, FaultKind, Lifecycle, LifecycleError};
 use super::limits::Limits;
-use super::{Clock, Filter, NotTaken, Recovered, Saved, View};
+use super::{Clock, Filter, NotTaken, Recovered, Saved, Usage, View};
 use crate::packet::Outcome;
 
 /// A filter whose panics are faults. They are bugs of the host: a sandboxed extension's own
@@ -62,6 +62,10 @@ impl Filter for Guarded {
 
     fn last_saved(&self) -> Option<Arc<Saved>> {
         self.0.last_saved()
+    }
+
+    fn usage(&self) -> Usage {
+        self.0.usage()
     }
 
     fn take_over(

@@ -17,7 +17,7 @@ use super::slice::FLOW_BYTES;
 use super::standing::{Condition, Standing};
 use super::terms::Terms;
 use super::timing::Clock;
-use super::{Filter, StageId};
+use super::{Filter, StageId, Usage};
 use crate::packet::{
     BATCH_MAX, Batch, Fallback, FlowBits, Grant, Links, Needs, Outcome, Settlement,
 };
@@ -231,6 +231,11 @@ impl Stage {
     /// Has nobody told of its faults any more.
     pub(super) fn silence(&mut self) {
         self.reporter = None;
+    }
+
+    /// What its instance has used since that started.
+    pub fn usage(&self) -> Usage {
+        self.filter.usage()
     }
 
     /// Whether packets come to it.

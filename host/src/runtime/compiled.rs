@@ -156,6 +156,11 @@ impl Compiled {
         guest.call(limits.call_deadline, |guest, store| guest.call_help(store))
     }
 
+    /// The code itself.
+    pub(super) fn component(&self) -> &Component {
+        self.pre.instance_pre().component()
+    }
+
     /// A new instance, not initialised.
     pub(super) fn guest(
         &self,

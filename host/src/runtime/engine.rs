@@ -43,6 +43,8 @@ pub struct Runtime {
     pub(super) clock: Clock,
     pub(super) nursery: Nursery,
     pub(super) cache: Option<CodeCache>,
+    /// Whether the instructions of guests are counted.
+    pub(super) counts: bool,
 }
 
 impl Runtime {
@@ -52,7 +54,18 @@ impl Runtime {
     /// # Errors
     /// The machine does not give what the engine needs.
     pub fn new() -> Result<Self, RuntimeError> {
-        Self::start(None)
+        Self::start(None, false)
+    }
+
+    /// The same, which counts the instructions that guests run ([`Usage::instructions`]). They
+    /// run slower for it, so it is for who wants to know that and nothing else.
+    ///
+    /// # Errors
+    /// As of [`Runtime::new`].
+    ///
+    /// [`Usage::instructions`]: crate::chain::Usage::instructions
+    pub fn counting() -> Result<Self, RuntimeError> {
+        Self::start(None, true)
     }
 
     /// The same, which writes a core dump of each instance that traps to a directory, some
@@ -65,11 +78,11 @@ impl Runtime {
             path: dir.to_owned(),
             source,
         })?;
-        Self::start(Some(dumps))
+        Self::start(Some(dumps), false)
     }
 
-    fn start(dumps: Option<CoreDumps>) -> Result<Self, RuntimeError> {
-        let engine = new_engine(dumps.is_some());
+    fn start(dumps: Option<CoreDumps>, counts: bool) -> Result<Self, RuntimeError> {
+        let engine = new_engine(dumps.is_some(), counts);
         let engine = engine.map_err(|error| RuntimeError::Engine(error.into()))?;
         let linker =
             host_api::linker(&engine).map_err(|error| RuntimeError::Engine(error.into()))?;
@@ -80,6 +93,7 @@ impl Runtime {
             clock,
             nursery,
             cache: None,
+            counts,
             linker,
         })
     }
@@ -94,13 +108,14 @@ impl Runtime {
     }
 }
 
-fn new_engine(dumps: bool) -> wasmtime::Result<Engine> {
+fn new_engine(dumps: bool, counts: bool) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
         // Calls are synchronous; without this each costs four times as much.
         .concurrency_support(false)
         .epoch_interruption(true)
+        .consume_fuel(counts)
         .coredump_on_trap(dumps)
         // To look up file and line at every trap would cost the worker; a panic
         // names its own.

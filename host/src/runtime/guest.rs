@@ -13,8 +13,9 @@ use super::crossing::{self, Batch, Said};
 use super::engine::Runtime;
 use super::guest_log::SharedLog;
 use super::host_api::{self, HostState};
+use super::profile::Profile;
 use super::state::State;
-use crate::chain::{Fault, FaultKind, Frame, Limits, Saved};
+use crate::chain::{Fault, FaultKind, Frame, Limits, Saved, Usage};
 use crate::packet::{Links, Outcome};
 
 /// How wasmtime begins to say that a call copies more than it may. It has no public type.
@@ -39,6 +40,8 @@ pub(super) struct Guest {
     state: Option<State>,
     /// What it was when it trapped, where that is wanted.
     core: Option<WasmCoreDump>,
+    /// How many instructions it took to decide packets so far, where they are counted.
+    instructions: Option<u64>,
 }
 
 impl Guest {
@@ -54,6 +57,11 @@ impl Guest {
         deadline: Duration,
     ) -> Result<Self, Fault> {
         let mut store = host_api::store(&runtime.engine, log, links, limits, seed);
+        if runtime.counts {
+            // An instance never runs out of so much.
+            let filled = store.set_fuel(u64::MAX);
+            filled.map_err(|error| fault(&store, &error))?;
+        }
         begin(&mut store, deadline);
         let running = runtime.clock.run();
         let instantiated = instantiate(&mut store, pre, limits);
@@ -66,6 +74,7 @@ impl Guest {
                 proc,
                 state,
                 core: None,
+                instructions: runtime.counts.then_some(0),
             }),
             Err(error) => Err(fault(&store, &error)),
         }
@@ -89,9 +98,34 @@ impl Guest {
         }
         // SAFETY: `instantiate` has checked the function's type.
         let proc = unsafe { TypedFunc::<(Batch<'_>,), (Said,)>::new_unchecked(self.proc) };
-        let (said,) = self.call(deadline, |_, store| proc.call(store, (batch,)))?;
+        let (said,) = match self.instructions {
+            None => self.call(deadline, |_, store| proc.call(store, (batch,)))?,
+            Some(before) => {
+                let counted = |store: &mut Store<HostState>| {
+                    let full = store.get_fuel()?;
+                    let said = proc.call(&mut *store, (batch,))?;
+                    Ok((said, full.saturating_sub(store.get_fuel()?)))
+                };
+                let (said, took) = self.call(deadline, |_, store| counted(store))?;
+                self.instructions = Some(before + took);
+                said
+            }
+        };
         crossing::take(said, outcome);
         Ok(())
+    }
+
+    /// What it has used so far.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            memory_bytes: self.store.data().memory.taken() as u64,
+            instructions: self.instructions,
+        }
+    }
+
+    /// Has a profile of its code taken from now on.
+    pub(super) fn set_profile(&mut self, profile: Profile) {
+        self.store.data_mut().profile = Some(profile);
     }
 
     /// Makes one call with so much CPU time. What the guest logged counts if the

@@ -11,6 +11,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::bindings::ipqext::packet::host;
 use super::determined::{BatchClock, determine};
 use super::guest_log::{GuestStream, SharedLog};
+use super::profile::Profile;
 use super::wasi;
 use crate::chain::{Limits, cpu_time};
 use crate::packet::Links;
@@ -28,6 +29,8 @@ pub(super) struct HostState {
     pub(super) log: SharedLog,
     /// Its clock, if that is not the machine's.
     pub(super) clock: Option<BatchClock>,
+    /// Where a profile of its code is taken, if one is.
+    pub(super) profile: Option<Profile>,
     wasi: WasiCtx,
     resources: ResourceTable,
 }
@@ -47,6 +50,7 @@ impl HostState {
             memory: MemoryLimit::new(limits),
             log,
             clock,
+            profile: None,
             wasi: wasi.build(),
             resources,
         }
@@ -124,6 +128,7 @@ impl Deadline {
 /// refused.
 #[derive(Debug)]
 pub(super) struct MemoryLimit {
+    bytes_max: usize,
     bytes_left: usize,
     elements_left: usize,
     parts: usize,
@@ -133,11 +138,17 @@ pub(super) struct MemoryLimit {
 impl MemoryLimit {
     fn new(limits: &Limits) -> Self {
         Self {
+            bytes_max: limits.memory_bytes,
             bytes_left: limits.memory_bytes,
             elements_left: limits.table_elements,
             parts: limits.parts,
             refused: false,
         }
+    }
+
+    /// How many bytes all memories have.
+    pub(super) fn taken(&self) -> usize {
+        self.bytes_max - self.bytes_left
     }
 }
 
@@ -206,6 +217,11 @@ pub(super) fn store(
     let mut store = Store::new(engine, HostState::new(log, links, limits, seed));
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.host_call_bytes);
-    store.epoch_deadline_callback(|mut context| Ok(context.data_mut().deadline.tick()));
+    store.epoch_deadline_callback(|mut context| {
+        if let Some(profile) = context.data().profile.clone() {
+            profile.sample(&context);
+        }
+        Ok(context.data_mut().deadline.tick())
+    });
     store
 }

@@ -11,9 +11,10 @@ use super::crossing::{Batch, Packet};
 use super::guest::Guest;
 use super::guest_log::SharedLog;
 use super::nursery::Born;
+use super::profile::{Profile, ProfileError};
 use crate::chain::{
     Budget, Clock, Fault, FaultKind, Filter, Lifecycle, LifecycleError, Limits, NotTaken,
-    Recovered, Saved, View, cpu_time,
+    Recovered, Saved, Usage, View, cpu_time,
 };
 use crate::packet::{Links, Outcome};
 use crate::telemetry::LogLevel;
@@ -122,6 +123,18 @@ impl Instance {
             links,
             state: State::none(),
         })
+    }
+
+    /// Has a profile of its code taken from now on, as long as it does not fail.
+    ///
+    /// # Errors
+    /// It cannot be profiled.
+    pub fn profile(&mut self) -> Result<Profile, ProfileError> {
+        let profile = Profile::of(&self.compiled)?;
+        if let Some(guest) = &mut self.guest {
+            guest.set_profile(profile.clone());
+        }
+        Ok(profile)
     }
 
     fn guest(&mut self) -> Result<&mut Guest, Fault> {
@@ -289,6 +302,11 @@ impl Filter for Instance {
 
     fn last_saved(&self) -> Option<Arc<Saved>> {
         self.state.saved.clone()
+    }
+
+    fn usage(&self) -> Usage {
+        let guest = self.guest.as_deref();
+        guest.map_or_else(Usage::default, Guest::usage)
     }
 
     fn take_over(
