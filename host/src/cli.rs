@@ -13,6 +13,7 @@ use crate::params::ParamsError;
 use crate::replay::{OutputError, ReplayError};
 use crate::rules::RulesError;
 
+mod bench;
 mod config;
 mod diff;
 mod differences;
@@ -68,6 +69,12 @@ enum Subcommands {
     ///
     /// Ends with 1 if a case fails, and with 3 if there is something to mend in the files.
     Test(test::Test),
+    /// Measure what an extension costs: time, instructions and memory.
+    ///
+    /// It is given packets of several lengths, one, eight and 64 at a time, in turn with an
+    /// extension that does nothing. Needs no root and no daemon; measure with a release build.
+    /// Exit codes: 0 it was measured, 1 an extension failed or cannot be had.
+    Bench(bench::Bench),
     /// Print a script that makes a shell complete the command line of ipqext-host.
     Completions {
         /// The shell.
@@ -145,6 +152,9 @@ pub enum CliError {
     /// Not all cases came as expected.
     #[error(transparent)]
     Test(#[from] test::TestError),
+    /// Nothing is measured.
+    #[error(transparent)]
+    Bench(#[from] bench::BenchCliError),
     /// There are no man pages.
     #[error(transparent)]
     Man(#[from] man::ManError),
@@ -212,6 +222,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
             }
         }
         Subcommands::Test(options) => Ok(test::test(&options)?),
+        Subcommands::Bench(options) => Ok(print(&bench::bench(&options)?)?),
         Subcommands::Completions { shell } => Ok(print(&completion::script::<Cli>(shell))?),
         Subcommands::Man(man) => Ok(man::man(man)?),
     }

@@ -34,6 +34,7 @@ fn the_help_of_the_daemon() {
         "replay",
         "diff",
         "inspect",
+        "bench",
         "completions",
         "man",
     ] {

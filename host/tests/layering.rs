@@ -80,6 +80,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &["chain", "packet", "source", "telemetry", "trace"],
     ),
     ("runtime", &["chain", "packet", "telemetry"]),
+    ("bench", &["chain", "packet", "runtime", "telemetry"]),
     ("trace", &["chain", "packet"]),
     ("shadow", &["chain", "packet"]),
     // It carries what went wrong from where it did to who asked.
@@ -233,6 +234,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "capture::CaptureError",
             "cases",
+            "bench",
             "client::Cli",
             "completion",
             "config",
@@ -263,6 +265,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "runtime::Inspection",
             "runtime::Kind",
             "runtime::Producer",
+            "runtime::Profile",
+            "runtime::ProfileError",
             "runtime::Runtime",
             "runtime::RuntimeError",
             "runtime::Section",
@@ -270,6 +274,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "source",
             "summary::Summary",
             "telemetry",
+            "units",
         ],
     ),
     (
@@ -307,6 +312,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("wasmtime", &["runtime"]),
     ("wasmtime_wasi", &["runtime"]),
     ("wasmtime_wasi_io", &["runtime"]),
+    ("wat", &["bench"]),
     ("wit_component", &["runtime"]),
     ("wit_parser", &["runtime"]),
     ("toml", &["cases", "config", "document"]),
@@ -324,6 +330,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "cli.rs",
             "cli/diff.rs",
             "cli/differences.rs",
+            "cli/bench.rs",
             "cli/doctor.rs",
             "cli/inspect.rs",
             "cli/replay.rs",

@@ -1,0 +1,154 @@
+//! `ipqext-host bench`: what an extension costs.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::bench::{self, BenchError, Candidate, Packets, Plan};
+use crate::event::CommandError;
+use crate::params::{self, ParamsError};
+use crate::registry::read;
+use crate::runtime::{Profile, ProfileError};
+use crate::units;
+
+mod document;
+mod text;
+
+use document::Document;
+
+/// The bounds of `--time`.
+const TIMES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(600)];
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Bench {
+    /// The .wasm file, and its parameters; =@FILE reads them from a file.
+    #[arg(value_name = "FILE.wasm[=PARAMS]")]
+    extension: String,
+
+    /// Another one, to be compared with it.
+    #[arg(long, value_name = "FILE.wasm[=PARAMS]")]
+    vs: Option<String>,
+
+    /// How long to measure, all in all. What has to be done once, as to compile, takes as long as
+    /// it takes.
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "5s")]
+    time: Duration,
+
+    /// Print what was measured as a JSON object, for scripts.
+    #[arg(long)]
+    json: bool,
+
+    /// Write a profile of the extension besides, which https://profiler.firefox.com opens. It
+    /// takes half as long again, and counts for no measure.
+    #[arg(long, value_name = "OUT")]
+    profile: Option<PathBuf>,
+}
+
+/// Why nothing is told.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchCliError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] CommandError),
+    /// The parameters cannot be had.
+    #[error("{file}: {error}")]
+    Params {
+        /// The extension's file.
+        file: String,
+        /// Why not.
+        error: ParamsError,
+    },
+    /// Nothing could be measured.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    /// There is no place for the profile.
+    #[error("cannot write the profile to {}: {source}", path.display())]
+    Unwritable {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The profile is not whole.
+    #[error("{}: {error}", path.display())]
+    Profile {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Why not.
+        error: ProfileError,
+    },
+    /// What was measured makes no JSON.
+    #[error("cannot print as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = units::time(text)?;
+    match time < TIMES[0] || time > TIMES[1] {
+        true => Err("give a time from 100ms to 10m".to_owned()),
+        false => Ok(time),
+    }
+}
+
+/// Measures, and gives the text to print.
+///
+/// # Errors
+/// An extension cannot be had or fails, or the profile cannot be written.
+pub(super) fn bench(options: &Bench) -> Result<String, BenchCliError> {
+    let given = [Some(&options.extension), options.vs.as_ref()];
+    let candidates = given.into_iter().flatten().map(|text| candidate(text));
+    let candidates = candidates.collect::<Result<Vec<_>, _>>()?;
+    // Before the work, not after it, it is told that there is no place.
+    let file = options.profile.as_deref().map(create).transpose()?;
+    let plan = Plan {
+        packets: Packets::Made,
+        time: options.time,
+        profile: file.is_some(),
+    };
+    let report = bench::measure(&plan, &candidates)?;
+    let mut document = Document::new(&candidates, &report);
+    if let (Some(path), Some(file), Some(profile)) = (&options.profile, file, &report.profile) {
+        write(path, file, profile)?;
+        document.has_profile(path, profile.samples());
+    }
+    Ok(match options.json {
+        true => serde_json::to_string(&document)? + "\n",
+        false => text::text(&document),
+    })
+}
+
+fn candidate(text: &str) -> Result<Candidate, BenchCliError> {
+    let (file, params) = text.split_once('=').unwrap_or((text, ""));
+    let wasm = read(Path::new(file))?;
+    let params = params::expand(params.to_owned());
+    Ok(Candidate {
+        file: file.to_owned(),
+        wasm,
+        params: params.map_err(|error| BenchCliError::Params {
+            file: file.to_owned(),
+            error,
+        })?,
+    })
+}
+
+fn create(path: &Path) -> Result<File, BenchCliError> {
+    File::create(path).map_err(|source| BenchCliError::Unwritable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn write(path: &Path, file: File, profile: &Profile) -> Result<(), BenchCliError> {
+    let mut output = io::BufWriter::new(file);
+    let written = profile.write(&mut output);
+    written.map_err(|error| BenchCliError::Profile {
+        path: path.to_owned(),
+        error,
+    })?;
+    let flushed = io::Write::flush(&mut output);
+    flushed.map_err(|source| BenchCliError::Unwritable {
+        path: path.to_owned(),
+        source,
+    })
+}

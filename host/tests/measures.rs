@@ -1,0 +1,259 @@
+//! `ipqext-host bench`: what it measures of extensions, and what it says of those that fail. How
+//! long anything takes is nobody's affair here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use ipqext_tests::assembled::{self, Misdeed};
+use ipqext_tests::guests;
+use serde_json::Value;
+
+/// The shortest that is taken.
+const SHORT: [&str; 3] = ["--time", "100ms", "--json"];
+
+#[test]
+fn instructions_are_the_same_in_two_runs() {
+    let count = shipped("count");
+    let [first, second] = [(), ()].map(|()| json(&bench(&count, &SHORT)));
+    assert_eq!(
+        instructions(&first, "extension"),
+        instructions(&second, "extension")
+    );
+    assert_eq!(
+        instructions(&first, "empty"),
+        instructions(&second, "empty")
+    );
+    // UDP over IPv4 of four lengths, in batches of three.
+    let points = |measured: &Value| -> Vec<(u64, u64)> {
+        let points = measured["points"].as_array().unwrap().iter();
+        let number = |value: &Value| value.as_u64().unwrap();
+        points
+            .map(|point| (number(&point["bytes"]), number(&point["batch"])))
+            .collect()
+    };
+    let expected = [64, 576, 1500, 65_535].map(|bytes| [1, 8, 64].map(|batch| (bytes, batch)));
+    assert_eq!(points(&first), expected.concat());
+}
+
+#[test]
+fn what_does_nothing_costs_less_than_what_counts() {
+    let measured = json(&bench(&shipped("count"), &SHORT));
+    let empty = instructions(&measured, "empty");
+    let count = instructions(&measured, "extension");
+    assert!(empty.iter().all(|empty| *empty > 0.0));
+    assert!(
+        empty.iter().zip(&count).all(|(empty, count)| empty < count),
+        "{measured}"
+    );
+    let of = |role| extension(&measured, role);
+    assert!(of("empty")["memory_bytes"].as_u64() < of("extension")["memory_bytes"].as_u64());
+    for role in ["extension", "empty"] {
+        for cost in ["compile_ns", "instantiate_ns"] {
+            assert!(is_time(&of(role)[cost]), "{measured}");
+        }
+        assert_eq!(of(role)["skipped"], 0);
+    }
+    let points = measured["points"].as_array().unwrap().iter();
+    for cost in points.flat_map(|point| point["costs"].as_array().unwrap()) {
+        assert!(
+            is_time(&cost["ns"]) && cost["over_deadline"].is_boolean(),
+            "{cost}"
+        );
+    }
+    assert_eq!(measured["profile"], Value::Null);
+}
+
+#[test]
+fn the_state_of_who_keeps_one_is_saved_and_restored() {
+    let measured = json(&bench(&guests::hostile().join("keeps.wasm"), &SHORT));
+    let state = &extension(&measured, "extension")["state"];
+    assert_eq!(state["bytes"], 8);
+    assert!(
+        is_time(&state["save_ns"]) && is_time(&state["restore_ns"]),
+        "{state}"
+    );
+    assert_eq!(extension(&measured, "empty")["state"], Value::Null);
+
+    let refuses = guests::counters().join("refuses_save.wasm");
+    let measured = json(&bench(&refuses, &SHORT));
+    let refused = &extension(&measured, "extension")["state_refused"];
+    assert!(refused.as_str().unwrap().starts_with("save: "), "{refused}");
+}
+
+#[test]
+fn another_extension_stands_in_the_same_table() {
+    let template = shipped("template");
+    let arguments = ["--vs", template.to_str().unwrap(), "--time", "100ms"];
+    let output = bench(&shipped("count"), &arguments);
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(printed.starts_with("extension: count "), "{printed}");
+    assert!(printed.contains("\nother: template "), "{printed}");
+    for line in printed.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    let rows = printed.lines().filter(|line| line.starts_with("65535 "));
+    // Length, batch, three times and three counts, with a ratio each.
+    assert!(
+        rows.clone().all(|row| row.split_whitespace().count() == 10),
+        "{printed}"
+    );
+    assert_eq!(rows.count(), 3);
+
+    let measured = json(&bench(
+        &shipped("count"),
+        &[&arguments[..], &["--json"]].concat(),
+    ));
+    assert_eq!(extension(&measured, "other")["name"], "template");
+    let (count, template) = (
+        instructions(&measured, "extension"),
+        instructions(&measured, "other"),
+    );
+    assert!(
+        template
+            .iter()
+            .zip(&count)
+            .all(|(template, count)| template < count)
+    );
+}
+
+#[test]
+fn who_edits_is_given_only_packets_that_can_go_back() {
+    let ttl = format!("{}=decrement=1", shipped("ttl").display());
+    let measured = json(&bench(Path::new(&ttl), &SHORT));
+    let points = measured["points"].as_array().unwrap();
+    assert_eq!(points.last().unwrap()["bytes"], 65_531);
+}
+
+#[test]
+fn who_fails_is_told_with_the_packets_it_failed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let divides = dir.path().join("divides.wasm");
+    fs::write(&divides, assembled::module(Misdeed::DividesByZero)).unwrap();
+    for (file, told) in [
+        (
+            divides,
+            "divides-by-zero failed with packets of 64 bytes, 1 at a time, on packet 1 (64 bytes): trap: ",
+        ),
+        (
+            guests::hostile().join("undeclared_drop.wasm"),
+            "undeclared-drop failed with packets of 64 bytes, 1 at a time, on packet 1 (64 bytes): ungranted: ",
+        ),
+        (
+            guests::hostile().join("loops_on.wasm"),
+            "loops-on failed with packets of 64 bytes, 1 at a time, on packet 1 (64 bytes): deadline: over 2ms",
+        ),
+        (
+            guests::hostile().join("refuses_init.wasm"),
+            "refuses-init cannot be measured: init: it refused: ",
+        ),
+        (
+            PathBuf::from("/dev/null"),
+            "cannot read /dev/null: it is not a regular file",
+        ),
+        (workspace_file("README.md"), ": it is no WebAssembly file"),
+    ] {
+        let output = bench(&file, &SHORT);
+        assert_eq!(output.status.code(), Some(1), "{}", file.display());
+        assert_eq!(text(&output.stdout), "");
+        let error = text(&output.stderr);
+        assert!(
+            error.starts_with("ipqext-host: ") && error.contains(told),
+            "{error}"
+        );
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn a_profile_names_the_functions_of_the_extension() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("profile.json");
+    let arguments = [
+        "--time",
+        "100ms",
+        "--json",
+        "--profile",
+        out.to_str().unwrap(),
+    ];
+    let limits = format!("{}=rate=10", shipped("rate_limit").display());
+    let measured = json(&bench(Path::new(&limits), &arguments));
+    assert_eq!(measured["profile"]["file"], out.to_str().unwrap());
+    let samples = measured["profile"]["samples"].as_u64().unwrap();
+    let profile: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
+    let thread = &profile["threads"][0];
+    assert_eq!(thread["samples"]["length"], samples);
+    let mut names = thread["stringArray"].as_array().unwrap().iter();
+    // As in the source, and not as a linker has it.
+    let is_ours = |name: &Value| name.as_str().unwrap().contains("ipqext_sdk::component::");
+    assert!(names.any(is_ours), "{}", thread["stringArray"]);
+}
+
+#[test]
+fn there_must_be_a_place_for_the_profile() {
+    let arguments = ["--profile", "/missing/profile.json"];
+    let output = bench(&shipped("count"), &arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    let begin = "ipqext-host: cannot write the profile to /missing/profile.json: No such file";
+    assert!(error.starts_with(begin), "{error}");
+}
+
+#[test]
+fn a_time_that_is_none_is_wrong_usage() {
+    for time in ["1ms", "1h", "soon"] {
+        let output = bench(&shipped("count"), &["--time", time]);
+        assert_eq!(output.status.code(), Some(2), "{time}");
+    }
+}
+
+fn shipped(name: &str) -> PathBuf {
+    guests::shipped().join(name).with_extension("wasm")
+}
+
+fn workspace_file(name: &str) -> PathBuf {
+    guests::workspace().join(name)
+}
+
+fn bench(file: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ipqext-host"));
+    let command = command.arg("bench").arg(file).args(arguments);
+    command.output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn extension<'a>(measured: &'a Value, role: &str) -> &'a Value {
+    let mut extensions = measured["extensions"].as_array().unwrap().iter();
+    extensions.find(|one| one["role"] == role).unwrap()
+}
+
+/// How many instructions a packet takes, at each point.
+fn instructions(measured: &Value, role: &str) -> Vec<f64> {
+    let points = measured["points"].as_array().unwrap().iter();
+    let of_role = points.map(|point| {
+        let mut costs = point["costs"].as_array().unwrap().iter();
+        costs.find(|cost| cost["role"] == role).unwrap()
+    });
+    of_role
+        .map(|cost| cost["instructions"].as_f64().unwrap())
+        .collect()
+}
+
+/// Whether something was measured, and its quarters lie around its middle.
+fn is_time(times: &Value) -> bool {
+    let of = |name: &str| times[name].as_f64().unwrap();
+    times["samples"].as_u64().unwrap() > 0
+        && of("lower") > 0.0
+        && of("lower") <= of("median")
+        && of("median") <= of("upper")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
