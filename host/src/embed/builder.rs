@@ -21,7 +21,6 @@ pub enum BuildError {
         /// Who wants it.
         origin: String,
         /// What is wrong with it.
-        #[source]
         error: Box<CommandError>,
     },
     /// Two extensions of one name could not be told apart.

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::item::Item;
-use super::output::{OutputError, Sink};
+use super::output::{OutputError, Sink, Written};
 use crate::chain::Saying;
 use crate::packet::Settlement;
 
@@ -101,8 +101,8 @@ impl Recorder {
         self.sink.does(|file| writeln!(file, "{}", Line(item)))
     }
 
-    pub(super) fn finish(self) -> Result<(), OutputError> {
-        self.sink.finish()
+    pub(super) fn close(self) -> Result<Written, OutputError> {
+        self.sink.close()
     }
 }
 

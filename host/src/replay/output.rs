@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::mem;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,16 +65,27 @@ pub enum OutputError {
     },
 }
 
+impl OutputError {
+    /// A file could not be written.
+    fn writing(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed(path),
+            _ => Self::Unwritable { path, source },
+        }
+    }
+}
+
 impl Outputs {
     /// Makes all of them, but none that is also one of the inputs.
     pub(super) fn open(&self, inputs: &[PathBuf]) -> Result<Sinks, OutputError> {
         let written = [&self.survivors, &self.dropped, &self.record];
         let written: Vec<&PathBuf> = written.into_iter().flatten().collect();
         for (place, path) in written.iter().enumerate() {
+            // Standard input and output are not the same.
             let mut read = inputs.iter().chain(&self.expect);
-            if let Some(place) = read.position(|input| is_same(input, path)) {
-                let input = inputs.iter().chain(&self.expect).nth(place);
-                return Err(OutputError::IsInput(input.unwrap_or(path).clone()));
+            if read.any(|input| path.as_os_str() != "-" && is_same(input, path)) {
+                return Err(OutputError::IsInput(path.to_path_buf()));
             }
             if written[..place].iter().any(|other| is_same(other, path)) {
                 return Err(OutputError::Twice(path.to_path_buf()));
@@ -92,14 +102,16 @@ impl Outputs {
     }
 }
 
-/// Whether two paths are the same file. Standard input and output are not.
+/// Whether two paths are the same file; what is no regular file is only if it is named alike.
 fn is_same(one: &Path, other: &Path) -> bool {
     let file = |path: &Path| {
         let metadata = fs::metadata(path).ok()?;
         metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
     };
-    let is_written_twice = one == other && !fs::metadata(one).is_ok_and(|file| !file.is_file());
-    is_written_twice || file(one).is_some_and(|one| Some(one) == file(other))
+    match (file(one), file(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one == other && !fs::metadata(one).is_ok_and(|one| one.file_type().is_char_device()),
+    }
 }
 
 /// A file that is written. It comes to its place when it is whole; if it does not come to
@@ -116,10 +128,7 @@ const BUFFER: usize = 256 << 10;
 
 impl Sink {
     pub(super) fn create(path: &Path) -> Result<Self, OutputError> {
-        let unwritable = |source| OutputError::Unwritable {
-            path: path.to_owned(),
-            source,
-        };
+        let unwritable = |source| OutputError::writing(path, source);
         let is_regular = fs::metadata(path).map_or(true, |known| known.is_file());
         let (file, half_made): (Box<dyn Write + Send>, _) = if path.as_os_str() == "-" {
             (Box::new(io::stdout()), None)
@@ -156,29 +165,30 @@ impl Sink {
             Some(file) => work(file),
             None => Ok(()),
         };
-        done.map_err(|source| self.error(source))
+        done.map_err(|source| OutputError::writing(&self.path, source))
     }
 
-    fn error(&self, source: io::Error) -> OutputError {
-        let path = self.path.clone();
-        match source.kind() {
-            io::ErrorKind::BrokenPipe => OutputError::Closed(path),
-            _ => OutputError::Unwritable { path, source },
-        }
-    }
-
-    /// It is whole.
-    pub(super) fn finish(mut self) -> Result<(), OutputError> {
+    /// Nothing more is written. It is not in its place yet.
+    pub(super) fn close(mut self) -> Result<Written, OutputError> {
         self.does(|file| file.flush())?;
         self.file = None;
-        match self.half_made.take() {
-            Some(half_made) => fs::rename(&half_made, &self.path).map_err(|source| {
-                // The first error is the one to tell.
-                let _ = fs::remove_file(&half_made);
-                self.error(source)
-            }),
-            None => Ok(()),
+        Ok(Written(self))
+    }
+}
+
+/// A file that is whole, and goes to its place if all others are, too.
+pub(super) struct Written(Sink);
+
+impl Written {
+    /// Puts it in its place.
+    pub(super) fn place(mut self) -> Result<(), OutputError> {
+        let Self(sink) = &mut self;
+        if let Some(half_made) = &sink.half_made {
+            let placed = fs::rename(half_made, &sink.path);
+            placed.map_err(|source| OutputError::writing(&sink.path, source))?;
+            sink.half_made = None;
         }
+        Ok(())
     }
 }
 
@@ -220,13 +230,9 @@ pub(super) struct Packets {
 
 impl Packets {
     pub(super) fn create(path: &Path) -> Result<Self, OutputError> {
-        let sink = Sink::create(path)?;
-        let unwritable = |source| OutputError::Unwritable {
-            path: path.to_owned(),
-            source,
-        };
+        let writer = Writer::new(Sink::create(path)?);
         Ok(Self {
-            writer: Writer::new(sink).map_err(unwritable)?,
+            writer: writer.map_err(|source| OutputError::writing(path, source))?,
             numbers: Vec::new(),
             comment: String::new(),
             path: path.to_owned(),
@@ -266,32 +272,27 @@ impl Packets {
         )
     }
 
-    fn error(&self, source: io::Error) -> OutputError {
-        let path = self.path.clone();
-        match source.kind() {
-            io::ErrorKind::BrokenPipe => OutputError::Closed(path),
-            _ => OutputError::Unwritable { path, source },
-        }
-    }
-
     pub(super) fn take(
         &mut self,
         item: &Item,
         interfaces: &Arc<Vec<Interface>>,
     ) -> Result<(), OutputError> {
         let written = self.write(item, interfaces);
-        written.map_err(|source| self.error(source))
+        written.map_err(|source| OutputError::writing(&self.path, source))
     }
 
     /// Describes the interfaces of which no packet came, too, and ends the capture.
-    pub(super) fn finish(mut self, interfaces: &[Interface]) -> Result<(), OutputError> {
-        for (place, interface) in interfaces.iter().enumerate() {
-            let described = self.number(place, interface);
-            described.map_err(|source| self.error(source))?;
-        }
-        let path = mem::take(&mut self.path);
-        let sink = self.writer.finish();
-        sink.map_err(|source| OutputError::Unwritable { path, source })?
-            .finish()
+    pub(super) fn close(mut self, interfaces: &[Interface]) -> Result<Written, OutputError> {
+        let mut end = || {
+            for (place, interface) in interfaces.iter().enumerate() {
+                self.number(place, interface)?;
+            }
+            Ok(())
+        };
+        end().map_err(|source| OutputError::writing(&self.path, source))?;
+        let Self { writer, path, .. } = self;
+        let sink = writer.finish();
+        sink.map_err(|source| OutputError::writing(&path, source))?
+            .close()
     }
 }

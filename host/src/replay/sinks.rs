@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::golden::{Differences, Expected, Recorder};
 use super::item::Item;
-use super::output::{OutputError, Packets};
+use super::output::{OutputError, Packets, Written};
 use crate::capture::Interface;
 
 /// Everybody who wants to know of each frame, in order.
@@ -55,12 +55,14 @@ impl Sinks {
         self,
         interfaces: &Arc<Vec<Interface>>,
     ) -> Result<Option<Differences>, OutputError> {
+        let differences = self.expected.map(Expected::finish).transpose()?;
+        let mut written = Vec::new();
         for packets in [self.survivors, self.dropped].into_iter().flatten() {
-            packets.finish(interfaces)?;
+            written.push(packets.close(interfaces)?);
         }
-        if let Some(record) = self.record {
-            record.finish()?;
-        }
-        self.expected.map(Expected::finish).transpose()
+        written.extend(self.record.map(Recorder::close).transpose()?);
+        // All of them are whole, or none comes to its place.
+        written.into_iter().try_for_each(Written::place)?;
+        Ok(differences)
     }
 }
