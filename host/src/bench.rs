@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+mod captured;
 mod check;
 mod empty;
 mod error;
@@ -20,6 +21,7 @@ mod subject;
 mod timing;
 mod workload;
 
+pub use captured::{Captured, captured};
 pub use error::{BenchError, Culprit};
 pub use life::{Life, SavedState};
 pub use samples::Spread;

@@ -181,6 +181,7 @@ impl CliError {
             }
             Self::Replay(ReplayError::Output(OutputError::Closed(_))) => 0,
             Self::Damaged(_) | Self::Replay(ReplayError::Capture(_)) => 3,
+            Self::Bench(bench::BenchCliError::Capture(error)) if error.is_damage() => 3,
             Self::Test(error) if error.is_of_files() => 3,
             _ => 1,
         }

@@ -80,7 +80,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &["chain", "packet", "source", "telemetry", "trace"],
     ),
     ("runtime", &["chain", "packet", "telemetry"]),
-    ("bench", &["chain", "packet", "runtime", "telemetry"]),
+    (
+        "bench",
+        &["capture", "chain", "packet", "runtime", "telemetry"],
+    ),
     ("trace", &["chain", "packet"]),
     ("shadow", &["chain", "packet"]),
     // It carries what went wrong from where it did to who asked.

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use etherparse::PacketBuilder;
+use ipqext_host::capture::{Interface, LinkType, Writer};
 use ipqext_tests::assembled::{self, Misdeed};
 use ipqext_tests::guests;
 use serde_json::Value;
@@ -201,11 +203,138 @@ fn there_must_be_a_place_for_the_profile() {
 }
 
 #[test]
+fn the_packets_of_a_capture_are_measured_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let capture = dir.path().join("ten.pcapng");
+    let packets = (0..10).map(|id| (udp(id), 128)).collect::<Vec<_>>();
+    fs::write(&capture, captured(&packets)).unwrap();
+    let arguments = [&["--pcap", capture.to_str().unwrap()], &SHORT[..]].concat();
+    let measured = json(&bench(&shipped("count"), &arguments));
+    let expected = serde_json::json!({"packets": 10, "others": 1, "is_cut": false});
+    assert_eq!(measured["capture"], expected);
+    let points = measured["points"].as_array().unwrap();
+    let batches: Vec<_> = points.iter().map(|point| point["batch"].as_u64()).collect();
+    assert_eq!(batches, [Some(1), Some(8), Some(64)]);
+    assert!(points.iter().all(|point| point["bytes"].is_null()));
+    assert!(
+        instructions(&measured, "extension")
+            .iter()
+            .all(|count| *count > 0.0)
+    );
+    assert_eq!(extension(&measured, "extension")["skipped"], 0);
+
+    let printed = text(&bench(&shipped("count"), &arguments[..4]).stdout);
+    let told = "\npackets: 10 of the capture (frames without IP: 1)\n";
+    assert!(printed.contains(told), "{printed}");
+}
+
+#[test]
+fn the_packet_of_a_capture_that_is_too_much_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let capture = dir.path().join("poison.pcapng");
+    let mut packets = (0..10).map(|id| (udp(id), 128)).collect::<Vec<_>>();
+    packets[6].0 = udp_with(6, b"poison");
+    fs::write(&capture, captured(&packets)).unwrap();
+    let panics = format!(
+        "{}=on=poison",
+        guests::hostile().join("panics_on.wasm").display()
+    );
+    let arguments = [&["--pcap", capture.to_str().unwrap()], &SHORT[..]].concat();
+    let output = bench(Path::new(&panics), &arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    let told =
+        "panics-on failed with packets of the capture, 1 at a time, on packet 7 (34 bytes): trap: ";
+    assert!(error.contains(told), "{error}");
+}
+
+#[test]
+fn packets_that_were_cut_too_short_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let capture = dir.path().join("short.pcapng");
+    let packets = [(udp(0), 128), (udp(1), 24)];
+    fs::write(&capture, captured(&packets)).unwrap();
+    let arguments = [&["--pcap", capture.to_str().unwrap()], &SHORT[..]].concat();
+    let measured = json(&bench(&guests::hostile().join("whole.wasm"), &arguments));
+    let skipped = extension(&measured, "extension")["skipped"]
+        .as_u64()
+        .unwrap();
+    assert!(skipped > 0);
+    assert_eq!(
+        extension(&measured, "empty")["skipped"].as_u64(),
+        Some(skipped)
+    );
+}
+
+#[test]
+fn a_capture_that_cannot_be_used_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = captured(&[(udp(0), 128), (udp(1), 128)]);
+    for (name, bytes, code, told) in [
+        ("cut.pcapng", &whole[..whole.len() - 70], 3, "cut.pcapng: "),
+        ("empty.pcapng", b"", 3, "the file is empty"),
+        (
+            "other.pcapng",
+            &captured(&[]),
+            1,
+            "there is no IP packet to measure with",
+        ),
+    ] {
+        let capture = dir.path().join(name);
+        fs::write(&capture, bytes).unwrap();
+        let arguments = [&["--pcap", capture.to_str().unwrap()], &SHORT[..]].concat();
+        let output = bench(&shipped("count"), &arguments);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{name}: {error}");
+        assert!(
+            error.contains(told) && error.lines().count() == 1,
+            "{name}: {error}"
+        );
+    }
+    let output = bench(&shipped("count"), &["--pcap", "/missing.pcapng"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_time_that_is_none_is_wrong_usage() {
     for time in ["1ms", "1h", "soon"] {
         let output = bench(&shipped("count"), &["--time", time]);
         assert_eq!(output.status.code(), Some(2), "{time}");
     }
+}
+
+fn udp(id: u16) -> Vec<u8> {
+    udp_with(id, b"harmless")
+}
+
+fn udp_with(id: u16, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    PacketBuilder::ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64)
+        .udp(4000 + id, 9)
+        .write(&mut bytes, payload)
+        .unwrap();
+    bytes
+}
+
+/// A capture of packets, of each of which so many bytes were kept at most, and of a frame that
+/// has none.
+fn captured(packets: &[(Vec<u8>, usize)]) -> Vec<u8> {
+    const ARP: [u8; 14] = [0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 8, 6];
+    let mut writer = Writer::new(Vec::new()).unwrap();
+    let interface = |link_type| Interface {
+        name: None,
+        link_type,
+        snap_length: 0,
+    };
+    let ethernet = writer.interface(&interface(LinkType::ETHERNET)).unwrap();
+    writer.frame(ethernet, 1, 14, &[&ARP], None).unwrap();
+    let raw = writer.interface(&interface(LinkType::RAW)).unwrap();
+    for (packet, kept) in packets {
+        let bytes = &packet[..packet.len().min(*kept)];
+        let length = packet.len() as u32;
+        writer.frame(raw, 2, length, &[bytes], None).unwrap();
+    }
+    writer.finish().unwrap()
 }
 
 fn shipped(name: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::empty;
 use super::error::{BenchError, Culprit};
-use super::workload::{Point, Workload};
+use super::workload::{self, Point, Workload};
 use crate::chain::{
     Chain, FaultReport, Lifecycle, LifecycleError, Limits, Place, Stage, StageId, Terms, Usage,
 };
@@ -71,12 +71,14 @@ pub(super) struct Subject {
     params: String,
     /// What it is given, and held to.
     needs: Needs,
+    links: Arc<Links>,
 }
 
 impl Subject {
     /// The candidates, and one that does nothing with as many bytes as the first.
     pub(super) fn all(candidates: &[Candidate]) -> Result<Vec<Self>, BenchError> {
         let (live, counting) = (Runtime::new()?, Runtime::counting()?);
+        let links = Arc::new(workload::links());
         let make = |candidate: &Candidate| {
             let compile = |runtime| compiled(runtime, &candidate.file, &candidate.wasm);
             let compiled = compile(&live)?;
@@ -88,6 +90,7 @@ impl Subject {
                 live: Arc::new(compiled),
                 counting: Arc::new(compile(&counting)?),
                 params: candidate.params.clone(),
+                links: links.clone(),
             })
         };
         let subjects = candidates.iter().map(make);
@@ -142,7 +145,7 @@ impl Subject {
             limits: purpose.limits(),
             log: LogLevel::default(),
         };
-        let made = Instance::new(compiled.clone(), context, Arc::default());
+        let made = Instance::new(compiled.clone(), context, self.links.clone());
         made.map_err(|error| self.error("init", error))
     }
 
@@ -181,7 +184,7 @@ impl Subject {
         Ok(Seat {
             name,
             chain,
-            links: Arc::default(),
+            links: self.links.clone(),
             faults,
             counters,
         })

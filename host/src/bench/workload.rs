@@ -4,7 +4,7 @@ use std::fmt;
 
 use etherparse::PacketBuilder;
 
-use crate::packet::{BATCH_MAX, Batch, Hook, PACKET_BYTES_MAX, Packet};
+use crate::packet::{BATCH_MAX, Batch, Hook, Link, Links, PACKET_BYTES_MAX, Packet};
 
 /// The lengths of made packets, with their headers, and the longest there are.
 const SIZES: [usize; 3] = [64, 576, 1500];
@@ -13,6 +13,10 @@ const BATCHES: [usize; 3] = [1, 8, BATCH_MAX];
 
 /// The number of IPv4 in an Ethernet's header (`ETH_P_IP`).
 const IPV4: u16 = 0x0800;
+/// The device that packets come in by.
+pub(super) const FROM: u32 = 1;
+/// Its type, `ARPHRD_ETHER` of `<linux/if_arp.h>`.
+const ETHERNET: u16 = 1;
 /// The headers of a made packet, IPv4 and UDP.
 const HEADER_BYTES: usize = 28;
 /// How many connections made packets belong to, one after the other.
@@ -144,6 +148,18 @@ impl Workload {
     }
 }
 
+/// The devices that there are.
+pub(super) fn links() -> Links {
+    Links {
+        version: 1,
+        devices: vec![Link {
+            index: FROM,
+            name: "bench".to_owned(),
+            hardware_type: ETHERNET,
+        }],
+    }
+}
+
 fn made(flow: u16, length: usize) -> (Packet, Vec<u8>) {
     let builder = PacketBuilder::ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64).udp(40_000 + flow, 53);
     let payload = vec![0; length - HEADER_BYTES];
@@ -151,7 +167,7 @@ fn made(flow: u16, length: usize) -> (Packet, Vec<u8>) {
     // Writing to memory cannot fail, and no packet is too long for its length fields.
     let _ = builder.write(&mut bytes, &payload);
     let packet = Packet {
-        in_link: 1,
+        in_link: FROM,
         hook: Hook::Input,
         protocol: IPV4,
         original_length: length as u32,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bench::{self, BenchError, Candidate, Packets, Plan};
+use crate::capture::CaptureError;
 use crate::event::CommandError;
 use crate::params::{self, ParamsError};
 use crate::registry::read;
@@ -29,6 +30,11 @@ pub(super) struct Bench {
     /// Another one, to be compared with it.
     #[arg(long, value_name = "FILE.wasm[=PARAMS]")]
     vs: Option<String>,
+
+    /// Measure with the packets of this capture, pcap or pcapng, instead of made ones. They come
+    /// again and again; of a large one the first 65,536 are taken.
+    #[arg(long, value_name = "IN")]
+    pcap: Option<PathBuf>,
 
     /// How long to measure, all in all. What has to be done once, as to compile, takes as long as
     /// it takes.
@@ -59,6 +65,9 @@ pub enum BenchCliError {
         /// Why not.
         error: ParamsError,
     },
+    /// The capture cannot be read.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     /// Nothing could be measured.
     #[error(transparent)]
     Bench(#[from] BenchError),
@@ -101,13 +110,17 @@ pub(super) fn bench(options: &Bench) -> Result<String, BenchCliError> {
     let candidates = candidates.collect::<Result<Vec<_>, _>>()?;
     // Before the work, not after it, it is told that there is no place.
     let file = options.profile.as_deref().map(create).transpose()?;
+    let captured = options.pcap.as_deref().map(bench::captured).transpose()?;
+    let capture = captured.as_ref().map(document::Capture::new);
     let plan = Plan {
-        packets: Packets::Made,
+        packets: captured.map_or(Packets::Made, |captured| {
+            Packets::Captured(captured.packets)
+        }),
         time: options.time,
         profile: file.is_some(),
     };
     let report = bench::measure(&plan, &candidates)?;
-    let mut document = Document::new(&candidates, &report);
+    let mut document = Document::new(&candidates, capture, &report);
     if let (Some(path), Some(file), Some(profile)) = (&options.profile, file, &report.profile) {
         write(path, file, profile)?;
         document.has_profile(path, profile.samples());

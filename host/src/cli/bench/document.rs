@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::bench::{Candidate, Cost, Life, Measured, Report, SavedState, Spread};
+use crate::bench::{Candidate, Captured, Cost, Life, Measured, Report, SavedState, Spread};
 
 /// What an extension is to the table.
 const ROLES: [&str; 3] = ["extension", "other", "empty"];
@@ -15,11 +15,33 @@ const ROLES: [&str; 3] = ["extension", "other", "empty"];
 #[derive(Debug, Serialize)]
 pub(super) struct Document {
     pub(super) extensions: Vec<Extension>,
+    /// None where packets are made.
+    pub(super) capture: Option<Capture>,
     pub(super) points: Vec<Point>,
     pub(super) batch_deadline_ns: u64,
     /// Whether this program itself is slow.
     pub(super) debug_build: bool,
     pub(super) profile: Option<Profile>,
+}
+
+/// What was taken of a capture.
+#[derive(Debug, Serialize)]
+pub(super) struct Capture {
+    pub(super) packets: usize,
+    /// Frames without IP.
+    pub(super) others: u64,
+    /// Whether there are more than were taken.
+    pub(super) is_cut: bool,
+}
+
+impl Capture {
+    pub(super) fn new(captured: &Captured) -> Self {
+        Self {
+            packets: captured.packets.len(),
+            others: captured.others,
+            is_cut: captured.is_cut,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -76,7 +98,7 @@ pub(super) struct Profile {
 }
 
 impl Document {
-    pub(super) fn new(candidates: &[Candidate], report: &Report) -> Self {
+    pub(super) fn new(candidates: &[Candidate], capture: Option<Capture>, report: &Report) -> Self {
         let roles = roles(candidates.len());
         let measured = || roles.iter().copied().zip(&report.extensions);
         let files = candidates.iter().map(|candidate| Some(&*candidate.file));
@@ -94,6 +116,7 @@ impl Document {
         });
         Self {
             extensions: extensions.collect(),
+            capture,
             points: points.collect(),
             batch_deadline_ns: report.batch_deadline.as_nanos() as u64,
             debug_build: cfg!(debug_assertions),

@@ -18,7 +18,16 @@ pub(super) fn text(document: &Document) -> String {
             extension.role, extension.name, extension.version
         );
     }
-    text.push_str("empty: an extension that does nothing, and is given the same bytes\n\n");
+    text.push_str("empty: an extension that does nothing, and is given the same bytes\n");
+    if let Some(capture) = &document.capture {
+        let first = if capture.is_cut { "the first " } else { "" };
+        let _ = writeln!(
+            text,
+            "packets: {first}{} of the capture (frames without IP: {})",
+            capture.packets, capture.others
+        );
+    }
+    text.push('\n');
     let is_compared = document.extensions.len() > 2;
     heading(&mut text, is_compared);
     for point in &document.points {
