@@ -22,7 +22,7 @@ mod timing;
 mod workload;
 
 pub use captured::{Captured, captured};
-pub use error::{BenchError, Culprit};
+pub use error::{BenchError, Culprit, Failure};
 pub use life::{Life, SavedState};
 pub use samples::Spread;
 pub use subject::Candidate;

@@ -154,7 +154,7 @@ pub enum CliError {
     Test(#[from] test::TestError),
     /// Nothing is measured.
     #[error(transparent)]
-    Bench(#[from] bench::BenchCliError),
+    Bench(#[from] Box<bench::BenchCliError>),
     /// There are no man pages.
     #[error(transparent)]
     Man(#[from] man::ManError),
@@ -181,7 +181,7 @@ impl CliError {
             }
             Self::Replay(ReplayError::Output(OutputError::Closed(_))) => 0,
             Self::Damaged(_) | Self::Replay(ReplayError::Capture(_)) => 3,
-            Self::Bench(bench::BenchCliError::Capture(error)) if error.is_damage() => 3,
+            Self::Bench(error) if error.is_damage() => 3,
             Self::Test(error) if error.is_of_files() => 3,
             _ => 1,
         }
@@ -223,7 +223,7 @@ pub fn run(cli: Cli) -> Result<(), CliError> {
             }
         }
         Subcommands::Test(options) => Ok(test::test(&options)?),
-        Subcommands::Bench(options) => Ok(print(&bench::bench(&options)?)?),
+        Subcommands::Bench(options) => Ok(print(&bench::bench(&options).map_err(Box::new)?)?),
         Subcommands::Completions { shell } => Ok(print(&completion::script::<Cli>(shell))?),
         Subcommands::Man(man) => Ok(man::man(man)?),
     }

@@ -1,5 +1,7 @@
 //! Why nothing is measured.
 
+use std::fmt;
+
 use crate::chain::{Fault, LifecycleError};
 use crate::runtime::{CompileError, ProfileError, RuntimeError};
 
@@ -31,16 +33,12 @@ pub enum BenchError {
         error: LifecycleError,
     },
     /// It failed on packets.
-    #[error("{name} failed with {point}{}: {fault}", of(.culprit.as_ref()))]
+    #[error("{name} failed with {failure}")]
     Fault {
         /// The extension.
         name: String,
-        /// With which packets.
-        point: Point,
-        /// On which packet, if it was one.
-        culprit: Option<Culprit>,
-        /// How.
-        fault: Fault,
+        /// With which, and how.
+        failure: Box<Failure>,
     },
     /// There are no packets to measure with.
     #[error("there is no IP packet to measure with")]
@@ -58,6 +56,17 @@ pub enum BenchError {
     Empty(String),
 }
 
+/// How an extension failed on packets.
+#[derive(Debug)]
+pub struct Failure {
+    /// What came.
+    pub point: Point,
+    /// On which packet it was, if it was one.
+    pub culprit: Option<Culprit>,
+    /// What happened.
+    pub fault: Fault,
+}
+
 /// A packet that an extension failed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Culprit {
@@ -67,8 +76,12 @@ pub struct Culprit {
     pub bytes: u32,
 }
 
-fn of(culprit: Option<&Culprit>) -> String {
-    culprit.map_or_else(String::new, |Culprit { number, bytes }| {
-        format!(", on packet {number} ({bytes} bytes)")
-    })
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.point)?;
+        if let Some(Culprit { number, bytes }) = self.culprit {
+            write!(f, ", on packet {number} ({bytes} bytes)")?;
+        }
+        write!(f, ": {}", self.fault)
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use super::empty;
-use super::error::{BenchError, Culprit};
+use super::error::{BenchError, Culprit, Failure};
 use super::workload::{self, Point, Workload};
 use crate::chain::{
     Chain, FaultReport, Lifecycle, LifecycleError, Limits, Place, Stage, StageId, Terms, Usage,
@@ -245,9 +245,11 @@ impl Seat {
         });
         Err(BenchError::Fault {
             name: self.name.to_string(),
-            point,
-            culprit,
-            fault: report.fault,
+            failure: Box::new(Failure {
+                point,
+                culprit,
+                fault: report.fault,
+            }),
         })
     }
 

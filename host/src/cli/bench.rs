@@ -92,6 +92,13 @@ pub enum BenchCliError {
     Json(#[from] serde_json::Error),
 }
 
+impl BenchCliError {
+    /// Whether the bytes of the capture are to blame.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Self::Capture(error) if error.is_damage())
+    }
+}
+
 fn time(text: &str) -> Result<Duration, String> {
     let time = units::time(text)?;
     match time < TIMES[0] || time > TIMES[1] {

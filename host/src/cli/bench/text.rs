@@ -40,18 +40,13 @@ pub(super) fn text(document: &Document) -> String {
 }
 
 fn heading(text: &mut String, is_compared: bool) {
+    let (time, count) = ("ns a packet", "instructions a packet");
     if is_compared {
-        *text += &format!(
-            "{:14}{:^43}{:^43}\n",
-            "", "ns a packet", "instructions a packet"
-        );
+        *text += &format!("{time:>39}{count:>47}\n");
         *text += "BYTES  BATCH   EXTENSION      OTHER  RATIO      EMPTY   \
                   EXTENSION      OTHER  RATIO      EMPTY\n";
     } else {
-        *text += &format!(
-            "{:14}{:^36}{:^24}\n",
-            "", "ns a packet", "instructions a packet"
-        );
+        *text += &format!("{time:>37}{count:>35}\n");
         *text += "BYTES  BATCH   EXTENSION      EMPTY  DIFFERENCE   EXTENSION      EMPTY\n";
     }
 }

@@ -138,12 +138,21 @@ fn exports(text: &mut String, document: &Document) {
         .iter()
         .partition(|export| export.interface.is_some());
     for export in of_interfaces.into_iter().chain(others) {
-        let names = names(&export.names);
-        let line = match &export.interface {
-            None => names,
-            Some(interface) if names.is_empty() => interface.clone(),
-            Some(interface) => format!("{interface}: {names}"),
-        };
+        // Helpers of the canonical ABI, of which there is one for each function.
+        let (helpers, rest): (Vec<_>, Vec<_>) = export
+            .names
+            .iter()
+            .cloned()
+            .partition(|name| name.starts_with("cabi_"));
+        let mut line = names(&rest);
+        if !helpers.is_empty() {
+            let separator = if line.is_empty() { "" } else { ", " };
+            let _ = write!(line, "{separator}{} helpers (cabi_…)", helpers.len());
+        }
+        if let Some(interface) = &export.interface {
+            let separator = if line.is_empty() { "" } else { ": " };
+            line = format!("{interface}{separator}{line}");
+        }
         row(text, "exports", &line);
     }
 }

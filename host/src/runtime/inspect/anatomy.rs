@@ -9,6 +9,8 @@ use super::sections::{Sections, core_name};
 use super::{DebugInfo, Producer};
 use crate::runtime::compiled::printable;
 
+/// How many imports are read, and how many exports: a file may have millions.
+const NAMES_MAX: usize = 5_000;
 /// How many tools that made it are told.
 const PRODUCERS_MAX: usize = 100;
 
@@ -217,9 +219,11 @@ impl Reading {
 impl Anatomy {
     /// Takes up what the outermost part imports and exports.
     fn names(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
+        let more_imports = NAMES_MAX.saturating_sub(self.imports.len());
+        let more_exports = NAMES_MAX.saturating_sub(self.exports.len());
         match payload {
             Payload::ImportSection(section) => {
-                for import in section.clone().into_imports() {
+                for import in section.clone().into_imports().take(more_imports) {
                     let import = import?;
                     self.imports.push(Wanted::Item {
                         module: import.module.to_owned(),
@@ -228,7 +232,7 @@ impl Anatomy {
                 }
             }
             Payload::ComponentImportSection(section) => {
-                for import in section.clone() {
+                for import in section.clone().into_iter().take(more_imports) {
                     self.imports.push(Wanted::Interface {
                         name: import?.name.name.to_owned(),
                         items: None,
@@ -236,13 +240,13 @@ impl Anatomy {
                 }
             }
             Payload::ExportSection(section) => {
-                for export in section.clone() {
+                for export in section.clone().into_iter().take(more_exports) {
                     let name = export?.name.to_owned();
                     self.exports.push((name, Vec::new()));
                 }
             }
             Payload::ComponentExportSection(section) => {
-                for export in section.clone() {
+                for export in section.clone().into_iter().take(more_exports) {
                     let name = export?.name.name.to_owned();
                     self.exports.push((name, Vec::new()));
                 }
