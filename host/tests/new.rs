@@ -31,7 +31,7 @@ fn a_new_crate_builds_and_passes_its_own_test() {
         let cases = cases.arg("test").current_dir(&path);
         let cases = cases.env("CARGO_TARGET_DIR", outside_dir());
         let tested = succeeded(&cases.output().unwrap());
-        let expected = format!("{name} 0.1.0: 2 ok, 0 failed, 1 packets\n");
+        let expected = format!("{name} 0.1.0: 3 ok, 0 failed, 9 packets\n");
         assert!(tested.ends_with(&expected), "{tested}");
         let tested = succeeded(&cargo_outside(&path, &["test"]));
         assert!(tested.contains("1 passed; 0 failed"), "{tested}");

@@ -105,7 +105,7 @@ fn write(dir: &Path, files: &[File]) -> io::Result<()> {
     files.try_for_each(|file| {
         let path = dir.join(file.path);
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::write(path, &file.text)
+        fs::write(path, &file.content)
     })
 }
 

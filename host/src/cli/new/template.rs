@@ -9,6 +9,8 @@ use super::name::Name;
 
 const SOURCE: &str = include_str!("../../../../extensions-wasm/template/src/lib.rs");
 const CASES: &str = include_str!("../../../../extensions-wasm/template/cases/basic.toml");
+/// What the cases take packets from.
+const CAPTURE: &[u8] = include_bytes!("../../../../extensions-wasm/template/cases/pings.pcap");
 const MANIFEST: &str = include_str!("../../../../extensions-wasm/template/Cargo.toml");
 /// Has the target that extensions are built for, and the compiler that builds the SDK.
 const TOOLCHAIN: &str = include_str!("../../../../rust-toolchain.toml");
@@ -25,13 +27,13 @@ const NAMES_OF_THE_SDK: [&str; 7] = [
 pub(super) struct File {
     /// Its place in the crate.
     pub(super) path: &'static str,
-    pub(super) text: String,
+    pub(super) content: Vec<u8>,
 }
 
 impl File {
-    pub(super) fn new(path: &'static str, text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self { path, text }
+    pub(super) fn new(path: &'static str, content: impl Into<Vec<u8>>) -> Self {
+        let content = content.into();
+        Self { path, content }
     }
 }
 
@@ -84,6 +86,7 @@ pub(super) fn member(name: &Name) -> Vec<File> {
         File::new("README.md", readme(name)),
         File::new("src/lib.rs", source(name)),
         File::new("cases/basic.toml", CASES),
+        File::new("cases/pings.pcap", CAPTURE),
     ]
 }
 
@@ -94,6 +97,7 @@ pub(super) fn crate_of_its_own(name: &Name, sdk: &Sdk) -> Vec<File> {
         File::new("README.md", readme(name)),
         File::new("src/lib.rs", source(name)),
         File::new("cases/basic.toml", CASES),
+        File::new("cases/pings.pcap", CAPTURE),
         File::new("rust-toolchain.toml", TOOLCHAIN),
         File::new(".gitignore", "/target\n"),
     ];
@@ -185,7 +189,7 @@ mod tests {
             .chain(&crate_of_its_own(&name, &sdk))
             .filter(|file| file.path != "Cargo.lock")
         {
-            let text = file.text.to_lowercase();
+            let text = String::from_utf8_lossy(&file.content).to_lowercase();
             assert!(!text.contains("template"), "{}: {text}", file.path);
         }
         assert!(source(&name).contains("impl Extension for MyTest {"));
