@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::chain::LimitsChange;
 use crate::document::DocumentError;
@@ -80,7 +81,7 @@ pub struct Given {
     /// Its metadata.
     pub packet: Packet,
     /// Its bytes, from the IP header on.
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<[u8]>,
     /// Where it was taken from: a line, or a capture and a number.
     pub origin: String,
     /// What is to become of it; `None` if anything may but a fault.

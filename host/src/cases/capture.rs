@@ -74,7 +74,7 @@ fn content(
     let bytes = &frame.bytes[split.header_length..][..split.length];
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     Some(Content {
-        bytes: bytes.to_vec(),
+        bytes: bytes.into(),
         length: split.original_length,
         captured: Some(Captured {
             time_ns: frame.time_ns,

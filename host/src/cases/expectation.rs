@@ -1,5 +1,7 @@
 //! What is to become of a packet, and whether it did.
 
+use std::sync::Arc;
+
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -9,7 +11,7 @@ use crate::config::mask;
 use crate::document::{Problems, Section, flag, kind, string};
 use crate::packet::{Fallback, Verdict};
 
-const KEYS: [&str; 4] = ["verdict", "mark", "bytes", "fault"];
+pub(super) const KEYS: [&str; 4] = ["verdict", "mark", "bytes", "fault"];
 const GIVE: &str = "a verdict, as \"drop\", or a table, as { verdict = \"pass\", mark = 0x1 }";
 /// Stands for whatever it may be.
 const ANY: &str = "any";
@@ -22,7 +24,7 @@ pub struct Expectation {
     /// The mark afterwards.
     pub mark: After<u32>,
     /// The bytes afterwards.
-    pub bytes: After<Vec<u8>>,
+    pub bytes: After<Arc<[u8]>>,
     /// Whether the extension is to fail on it.
     pub fault: bool,
 }
@@ -123,7 +125,8 @@ pub(super) fn read(
     let Some(each) = value.get_ref().as_array() else {
         return vec![one(value, wrong).unwrap_or_default(); count];
     };
-    if each.len() != count {
+    // Where there are none, that has been told.
+    if each.len() != count && count > 0 {
         let text = format!(
             "expect: there are {} expectations for {count} packets; give as many, or one for all",
             each.len()
@@ -174,7 +177,7 @@ fn of_table(section: &Section<'_>, wrong: &mut Problems<'_>) -> Expectation {
                 match string(value, "45 00 00 1c ...")? {
                     ANY => Ok(After::Any),
                     "unchanged" => Ok(After::Unchanged),
-                    text => hex::bytes(text).map(After::Is),
+                    text => hex::bytes(text).map(|bytes| After::Is(bytes.into())),
                 }
             })
             .unwrap_or_default(),

@@ -36,25 +36,30 @@ const GIVE_PACKETS: &str = "[[case.packet]], with two brackets, for each packet"
 /// What random choices come from unless a case says otherwise.
 const SEED: u64 = 1;
 /// The most packets of a case.
-pub(super) const PACKETS_MAX: usize = 1_000_000;
+pub(super) const PACKETS_MAX: usize = 100_000;
+/// The most cases of a file.
+const CASES_MAX: usize = 10_000;
 
 /// Reads a file; relative paths in it begin where it is.
 ///
 /// # Errors
 /// It cannot be read, or there is something to mend in it.
 pub(super) fn read(path: &Path) -> Result<Vec<Case>, DocumentError> {
-    document::read(path, |table, wrong| {
-        let top = Section::new("the file", table, &["case"], wrong);
-        cases(&top, path, wrong)
-    })
+    document::read(path, |table, wrong| cases(table, path, wrong))
 }
 
-fn cases(top: &Section<'_>, path: &Path, wrong: &mut Problems<'_>) -> Vec<Case> {
+fn cases(table: &DeTable<'_>, path: &Path, wrong: &mut Problems<'_>) -> Vec<Case> {
+    let top = Section::new("the file", table, &["case"], wrong);
     let tables = top.list("case", GIVE, wrong);
     if top.span("case").is_none() || tables.is_some_and(<[_]>::is_empty) {
         wrong.add(0, format!("the file has no case; write {GIVE}"));
     }
     let tables = tables.unwrap_or_default();
+    if let Some(beyond) = tables.get(CASES_MAX) {
+        let text = format!("there are more than {CASES_MAX} cases; begin another file");
+        wrong.add(beyond.span().start, text);
+        return Vec::new();
+    }
     let mut cases = Vec::<Case>::with_capacity(tables.len());
     for element in tables {
         let at = element.span().start;

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
@@ -12,7 +13,7 @@ use crate::document::{Problems, Section, parsed, string, whole, whole_or};
 use crate::packet::{HardwareAddress, Hook, Link, PACKET_BYTES_MAX, Packet};
 use crate::units;
 
-const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 12] = [
     "bytes",
     "pcap",
     "number",
@@ -170,7 +171,7 @@ pub(super) fn metadata(
 /// The bytes of one packet, and where they come from.
 #[derive(Clone)]
 pub(super) struct Content {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Arc<[u8]>,
     /// How long the packet really is.
     pub(super) length: u32,
     /// What of it is known besides, if it is of a capture.
@@ -251,7 +252,7 @@ fn contents(
             let bytes = bytes.unwrap_or_default();
             let content = Content {
                 length: bytes.len() as u32,
-                bytes,
+                bytes: bytes.into(),
                 captured: None,
                 origin: format!("line {line}"),
             };

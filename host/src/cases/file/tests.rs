@@ -2,6 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::cases::START_NS;
+use crate::cases::expectation;
 use crate::cases::expectation::{After, Expectation, Said};
 use crate::chain::{LimitsChange, Share};
 use crate::packet::{Hook, Verdict, Verdicts};
@@ -157,7 +158,7 @@ refused = "unknown parameter"
     let second = Expectation {
         said: said(Verdict::Queue(5)),
         mark: After::Is(0x12),
-        bytes: After::Is(vec![0x45]),
+        bytes: After::Is([0x45].into()),
         fault: true,
     };
     assert_eq!(expected[1], Some(second));
@@ -207,4 +208,47 @@ fn all_mistakes_are_told_with_their_places() {
         })
         .collect();
     insta::assert_snapshot!(told.join("===\n"));
+}
+
+#[test]
+fn no_text_makes_it_panic() {
+    let whole = format!(
+        "[[case]]\nname = \"a\"\nparams = \"every=2\"\ngroup = 0x6\nbatch = 3\nstep = \"10ms\"\n\
+         [case.grant]\nverdicts = [\"drop\"]\n[case.limits]\nmemory = \"1MiB\"\n[[case.packet]]\n\
+         bytes = \"\"\"\n0x0000: {PING}  E..é\n\"\"\"\nnumber = \"1-3, 7\"\nrepeat = 3\nat = \"2s\"\n\
+         in = \"lo\"\nhardware-address = \"02:00:00:00:00:01\"\n\
+         expect = [\"pass\", \"queue 5\", {{ mark = 1, bytes = \"any\", fault = true }}]\n"
+    );
+    let whole = whole.as_bytes();
+    let mut random = fastrand::Rng::with_seed(5);
+    for _ in 0..3000 {
+        let mut bytes = whole.to_vec();
+        for _ in 0..random.usize(1..8) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..4) {
+                0 => bytes[at] = random.u8(..),
+                1 => bytes.truncate(at + 1),
+                2 => bytes.insert(at, whole[random.usize(..whole.len())]),
+                _ => drop(bytes.remove(at)),
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        // Whatever it says of them.
+        let path = Path::new("/nowhere/basic.toml");
+        let _ = document::parse(&bytes, path, |table, wrong| cases(table, path, wrong));
+    }
+}
+
+#[test]
+fn every_key_is_documented() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/writing-extensions.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, reference) = page.split_once("## Files of cases").unwrap();
+    for key in KEYS.iter().chain(&given::KEYS).chain(&expectation::KEYS) {
+        let documented = [format!("`{key}`"), format!("[case.{key}]")];
+        let documented = documented.iter().any(|key| reference.contains(key));
+        assert!(documented, "{key} is not documented");
+    }
 }
