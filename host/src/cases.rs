@@ -18,12 +18,14 @@ mod capture;
 mod expectation;
 mod file;
 mod given;
+mod golden;
 mod hex;
 mod play;
 mod report;
 mod wasm;
 
 pub use expectation::{After, Expectation, Said};
+pub use golden::Golden;
 pub use play::{PlayError, Player};
 pub use report::{Difference, Failure, Fault, Played};
 pub use wasm::{NoWasm, Wasm};
@@ -69,6 +71,8 @@ pub struct Case {
     pub links: Vec<Link>,
     /// In order of arrival.
     pub packets: Vec<Given>,
+    /// A whole capture instead, with the verdicts on it.
+    pub golden: Option<Golden>,
     /// What its `info` is to be after the last packet.
     pub info: Option<String>,
     /// Words of the error with which it is to refuse to start.

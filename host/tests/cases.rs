@@ -218,6 +218,46 @@ fn packets_of_a_capture_are_taken_by_their_numbers() {
 }
 
 #[test]
+fn a_whole_capture_is_held_against_recorded_verdicts() {
+    let dir = cases(
+        "[[case]]\nname = \"as recorded\"\nparams = \"every=2\"\npcap = \"pings.pcapng\"\n\
+         expect = \"pings.verdicts\"\n\
+         [[case]]\nname = \"otherwise\"\npcap = \"pings.pcapng\"\nexpect = \"pings.verdicts\"\n\
+         [[case]]\nname = \"marked\"\nmark = 5\ngroup = 2\nparams = \"every=2\"\n\
+         pcap = \"pings.pcapng\"\nexpect = \"pings.verdicts\"\n\
+         [[case]]\nname = \"no verdicts\"\npcap = \"pings.pcapng\"\nexpect = \"basic.toml\"\n",
+    );
+    let capture = dir.path().join("cases/pings.pcapng");
+    write_capture(&capture, &[PING, PONG, PING, PONG]).unwrap();
+    let wasm = shipped("icmp-drop");
+    let mut replay = Command::new(env!("CARGO_BIN_EXE_ipqext-host"));
+    replay.arg("replay").arg(&capture).arg("--record");
+    replay.arg(dir.path().join("cases/pings.verdicts"));
+    replay
+        .arg("--ext")
+        .arg(format!("{}=every=2", text_of(&wasm)));
+    assert_eq!(replay.output().unwrap().status.code(), Some(0));
+    let output = test(dir.path(), &["--wasm", text_of(&wasm)]);
+    assert_eq!(output.status.code(), Some(1));
+    let printed = text(&output.stdout).replace(text_of(dir.path()), "DIR");
+    let expected = "\
+ok      as recorded
+FAILED  otherwise (DIR/cases/basic.toml:6)
+  packet 1 (pings.pcapng): IP 10.0.0.1 > 10.0.0.2: ICMP echo request, id 1, seq 1, length 28
+    verdict: expected accept, came drop by=icmp-drop
+FAILED  marked (DIR/cases/basic.toml:10)
+  packet 3 (pings.pcapng): IP 10.0.0.1 > 10.0.0.2: ICMP echo request, id 1, seq 1, length 28
+    verdict: expected drop by=icmp-drop, came accept
+FAILED  no verdicts (DIR/cases/basic.toml:17)
+  at the start:
+    replay: expected it to come to its end, came DIR/cases/basic.toml:1: it does not begin with \
+`# ipqext verdicts 1`; make such a file with --record
+icmp-drop 0.1.0: 1 ok, 3 failed, 12 packets
+";
+    assert_eq!(printed, expected);
+}
+
+#[test]
 fn without_a_compiled_file_it_says_what_makes_one() {
     let dir = cases("[[case]]\nname = \"a\"\nrefused = \"x\"\n");
     let output = test(dir.path(), &[]);

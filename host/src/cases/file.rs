@@ -6,13 +6,13 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::given::{self, Clock, Defaults, Devices};
-use super::{Case, Given};
+use super::{Case, Given, golden};
 use crate::config;
 use crate::document::{self, DocumentError, Problems, Section, kind, string, whole};
 use crate::packet::{BATCH_MAX, Hook, Packet};
 use crate::units;
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 19] = [
     "name",
     "params",
     "params-file",
@@ -27,14 +27,16 @@ const KEYS: [&str; 17] = [
     "in",
     "out",
     "packet",
+    "pcap",
+    "expect",
     "info",
     "refused",
     "hardware-address",
 ];
 const GIVE: &str = "[[case]], with two brackets, for each case";
 const GIVE_PACKETS: &str = "[[case.packet]], with two brackets, for each packet";
-/// What random choices come from unless a case says otherwise.
-const SEED: u64 = 1;
+/// What random choices come from unless a case says otherwise, as in a replay.
+const SEED: u64 = 0;
 /// The most packets of a case.
 pub(super) const PACKETS_MAX: usize = 100_000;
 /// The most cases of a file.
@@ -106,7 +108,10 @@ fn case(at: usize, table: &DeTable<'_>, path: &Path, wrong: &mut Problems<'_>) -
     };
     let mut clock = Clock::new(section.get("step", wrong, step));
     let packets = packets(section, &defaults, &mut devices, &mut clock, wrong);
-    let case = Case {
+    let golden = golden::read(section, base, wrong);
+    let usual_batch = if golden.is_some() { BATCH_MAX } else { 1 };
+    check(at, section, wrong);
+    Case {
         name: name.unwrap_or_default(),
         file: path.to_owned(),
         line: wrong.place(at).0,
@@ -121,14 +126,13 @@ fn case(at: usize, table: &DeTable<'_>, path: &Path, wrong: &mut Problems<'_>) -
             .unwrap_or(SEED),
         batch: section
             .get("batch", wrong, whole([1, BATCH_MAX as u64]))
-            .unwrap_or(1) as usize,
+            .map_or(usual_batch, |batch| batch as usize),
         links: devices.into_links(),
         packets,
+        golden,
         info: text(section, "info", "3 echo requests dropped, 9 seen", wrong),
         refused: text(section, "refused", "unknown parameter", wrong),
-    };
-    check(at, section, wrong);
-    case
+    }
 }
 
 /// What cannot be beside each other.
@@ -142,7 +146,8 @@ fn check(at: usize, section: &Section<'_>, wrong: &mut Problems<'_>) {
         let mend = "an extension that refuses to start gets no packets: remove one of them";
         beside("refused", key, mend);
     }
-    if section.span("refused").is_none() && section.span("packet").is_none() {
+    let one_of = ["refused", "packet", "pcap", "expect"];
+    if one_of.iter().all(|key| section.span(key).is_none()) {
         wrong.add(at, format!("[[case]] has no packets; write {GIVE_PACKETS}"));
     }
 }

@@ -283,7 +283,8 @@ fn ranges(text: &str) -> Result<Vec<RangeInclusive<usize>>, String> {
         .collect()
 }
 
-fn hook(name: &str) -> Result<Hook, String> {
+/// The hook of a name.
+pub(super) fn hook(name: &str) -> Result<Hook, String> {
     Hook::from_name(name).ok_or_else(|| {
         format!(
             "{name:?} is no hook; there are prerouting, input, forward, output, postrouting and \

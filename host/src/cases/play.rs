@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use super::expectation::{After, Expectation, Said};
 use super::report::{Difference, Failure, Fault, Played};
-use super::{Case, Given, hex};
+use super::{Case, Given, Golden, hex};
 use crate::chain::{
     FaultReport, Lifecycle, LifecycleError, PolicyChange, QuarantineChange, Saying,
 };
-use crate::embed::{BuildError, Chain, Extension};
+use crate::embed::{BuildError, Chain, ChainBuilder, Extension};
 use crate::event::CommandError;
 use crate::packet::{Batch, Links};
+use crate::replay::ReplayError;
 use crate::runtime::{CodeCache, Description, Runtime};
 use crate::summary::Summary;
 
@@ -87,6 +88,10 @@ impl Player {
             failures: Vec::new(),
             more: 0,
         };
+        if let Some(golden) = &case.golden {
+            let packets = play.golden(golden, case);
+            return play.ends(case, packets);
+        }
         match (self.chain(case), &case.refused) {
             (Ok(mut chain), None) => play.packets(case, &mut chain),
             (Ok(_), Some(wanted)) => {
@@ -100,36 +105,35 @@ impl Player {
             }
             (Err(error), _) => play.differs(START, "start", "it to start", &error.to_string()),
         }
-        Played {
-            name: case.name.clone(),
-            file: case.file.clone(),
-            line: case.line,
-            packets: case.packets.len(),
-            failures: play.failures,
-            more: play.more,
-        }
+        play.ends(case, case.packets.len())
     }
 
     fn chain(&self, case: &Case) -> Result<Chain, BuildError> {
-        let extension = Extension::file(&self.wasm)
+        // However often it fails, each packet is asked about.
+        let extension = self.extension(case).policy(PolicyChange {
+            quarantine: Some(QuarantineChange::Off),
+            ..PolicyChange::default()
+        });
+        let links = Links {
+            version: 1,
+            devices: case.links.clone(),
+        };
+        self.builder(extension, case).links(links).build()
+    }
+
+    fn extension(&self, case: &Case) -> Extension {
+        Extension::file(&self.wasm)
             .params(&case.params)
             .group(case.group)
             .grant(case.grant)
             .limits(case.limits)
-            // However often it fails, each packet is asked about.
-            .policy(PolicyChange {
-                quarantine: Some(QuarantineChange::Off),
-                ..PolicyChange::default()
-            });
+    }
+
+    fn builder(&self, extension: Extension, case: &Case) -> ChainBuilder {
         Chain::builder()
             .runtime(self.runtime.clone())
             .extension(extension)
-            .links(Links {
-                version: 1,
-                devices: case.links.clone(),
-            })
             .deterministic(case.seed)
-            .build()
     }
 }
 
@@ -157,6 +161,38 @@ struct Play<'p> {
 }
 
 impl Play<'_> {
+    fn ends(self, case: &Case, packets: usize) -> Played {
+        Played {
+            name: case.name.clone(),
+            file: case.file.clone(),
+            line: case.line,
+            packets,
+            failures: self.failures,
+            more: self.more,
+        }
+    }
+
+    /// Replays a capture, and gives how many packets it has.
+    fn golden(&mut self, golden: &Golden, case: &Case) -> usize {
+        let extension = self.player.extension(case);
+        let loaded = self.player.builder(extension, case).load();
+        let played = loaded.map_err(ReplayError::from);
+        match played.and_then(|loaded| golden.play(&loaded, case.batch)) {
+            Ok((packets, differences)) => {
+                let shown = differences.first.len() as u64;
+                for otherwise in differences.first {
+                    self.fails(|_| golden.failure(otherwise));
+                }
+                self.more += differences.count.saturating_sub(shown) as usize;
+                packets as usize
+            }
+            Err(error) => {
+                self.differs(START, "replay", "it to come to its end", &error.to_string());
+                0
+            }
+        }
+    }
+
     fn fails(&mut self, failure: impl FnOnce(&Player) -> Failure) {
         match self.failures.len() < TOLD_MAX {
             true => self.failures.push(failure(self.player)),

@@ -13,6 +13,8 @@ const PING: &str =
 fn parse(text: &str) -> Result<Vec<Case>, String> {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("rules"), "drop udp\n").unwrap();
+    fs::write(dir.path().join("day.verdicts"), "# ipqext verdicts 1\n").unwrap();
+    fs::write(dir.path().join("day.pcap"), "").unwrap();
     let path = dir.path().join("basic.toml");
     fs::write(&path, text).unwrap();
     let place = format!("{}/", dir.path().display());
@@ -38,7 +40,7 @@ fn a_first_case_has_six_lines() {
     assert_eq!(text.lines().count(), 6);
     let case = only(&text);
     assert_eq!((case.name.as_str(), case.line), ("a ping is dropped", 1));
-    assert_eq!((case.batch, case.seed, case.params.as_str()), (1, 1, ""));
+    assert_eq!((case.batch, case.seed, case.params.as_str()), (1, 0, ""));
     let [given] = &case.packets[..] else {
         panic!("{:?}", case.packets);
     };
@@ -175,6 +177,20 @@ refused = "unknown parameter"
 }
 
 #[test]
+fn a_whole_capture_has_its_verdicts_in_a_file() {
+    let case = only(
+        "[[case]]\nname = \"a day\"\npcap = \"day.pcap\"\nexpect = \"day.verdicts\"\n\
+         hook = \"output\"\nin = \"eth0\"\nmark = 3\n",
+    );
+    let golden = case.golden.unwrap();
+    assert!(golden.capture.ends_with("day.pcap"));
+    assert!(golden.verdicts.ends_with("day.verdicts"));
+    assert_eq!((golden.hook, golden.mark), (Some(Hook::Output), Some(3)));
+    assert_eq!(golden.device.as_deref(), Some("eth0"));
+    assert_eq!((case.batch, case.packets.len()), (64, 0));
+}
+
+#[test]
 fn all_mistakes_are_told_with_their_places() {
     let wrong = [
         "",
@@ -195,6 +211,9 @@ fn all_mistakes_are_told_with_their_places() {
          repeat = 2\n[[case.packet]]\nbytes = \"45\"\nrepeat = 3\nexpect = [\"pass\", 3, {}, \"drop\"]\n\
          [[case.packet]]\nbytes = \"45\"\nexpect = { verdict = 3, marks = 1, bytes = \"x\", fault = 1 }\n\
          [[case.packet]]\nnumber = \"3-1\"",
+        "[[case]]\nname = \"a\"\nexpect = \"day.verdicts\"\n[[case]]\nname = \"b\"\n\
+         pcap = \"none.pcap\"\nexpect = \"none.verdicts\"\nstep = \"1s\"\ninfo = \"\"\n\
+         [[case.packet]]\nbytes = \"45\"",
         "[[case]\nname = a",
     ];
     let told: Vec<String> = wrong
