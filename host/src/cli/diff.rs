@@ -10,7 +10,6 @@ use super::replay::each;
 use super::{CliError, differences};
 use crate::embed::Chain;
 use crate::replay::{self, Compared, ReplayError, Side};
-use crate::runtime::Runtime;
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, clap::Args)]
@@ -45,8 +44,7 @@ pub(super) struct Diff {
 /// It could not be done, or they differ.
 pub(super) fn diff(options: Diff) -> Result<(), CliError> {
     let _log = telemetry::init_log(LogFormat::Text);
-    let runtime = Runtime::new().map_err(crate::embed::BuildError::from);
-    let runtime = runtime.map_err(ReplayError::from)?;
+    let runtime = packets::runtime()?;
     let ext_dir = options.ext_dir.as_deref();
     let chain = |named: &Named| -> Result<Chain, CliError> {
         let builder = Chain::builder().runtime(runtime.clone());

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use super::CliError;
 use crate::config::Config;
-use crate::embed::{Chain, ChainBuilder, Extension};
+use crate::embed::{BuildError, Chain, ChainBuilder, Extension};
 use crate::event::Wanted;
 use crate::number::number;
 use crate::packet::{BATCH_MAX, Hook, MarkRules};
 use crate::params;
 use crate::registry::canonical;
+use crate::replay::ReplayError;
+use crate::runtime::{CodeCache, Runtime};
 use crate::source::pcap::Choice;
 
 /// What packets of captures are to a chain.
@@ -118,6 +120,20 @@ impl Named {
     }
 }
 
+/// The sandbox, with the code that it, or a daemon, compiled before.
+///
+/// # Errors
+/// The machine does not give what the engine needs.
+pub(super) fn runtime() -> Result<Runtime, CliError> {
+    let runtime = Runtime::new().map_err(|error| ReplayError::from(BuildError::from(error)))?;
+    let kept = CodeCache::usual_place().map(|dir| CodeCache::open(&dir));
+    Ok(match kept {
+        Some(Ok(cache)) => runtime.with_cache(cache),
+        // It compiles each time.
+        Some(Err(_)) | None => runtime,
+    })
+}
+
 /// The chain that a configuration file and a command line ask for.
 ///
 /// # Errors
@@ -132,6 +148,7 @@ pub(super) fn chain(
     let settings = file.settings.effective();
     let ext_dir = ext_dir.or(settings.ext_dir);
     let mut builder = Chain::builder()
+        .runtime(runtime()?)
         .marks(MarkRules {
             mask: settings.mark_mask,
             flows: settings.bypass_bits,

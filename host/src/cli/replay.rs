@@ -242,6 +242,14 @@ fn text(summary: &Summary) -> String {
     if !summary.extensions.is_empty() {
         text.push_str(&table(&summary.extensions));
     }
+    for extension in &summary.extensions {
+        for info in &extension.infos {
+            let _ = writeln!(text, "{}:", extension.name);
+            for line in info.lines() {
+                let _ = writeln!(text, "  {line}");
+            }
+        }
+    }
     for way in &summary.ways {
         let packet = way.packet;
         let packet =
@@ -300,6 +308,7 @@ fn json(summary: &Summary) -> Value {
         }
         let cost = each(extension.count("cpu-ns").into(), extension.count("seen"));
         object.insert("ns-per-packet".to_owned(), json!(cost));
+        object.insert("info".to_owned(), json!(extension.infos));
         Value::Object(object)
     });
     let ways = summary.ways.iter().map(|way| {

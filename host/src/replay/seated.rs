@@ -24,6 +24,8 @@ pub(super) struct Seated {
 pub(super) struct Done {
     pub(super) counters: Arc<WorkerCounters>,
     pub(super) members: Vec<Member>,
+    /// What each extension told of its state at the end.
+    pub(super) infos: Vec<Option<String>>,
 }
 
 impl Seated {
@@ -65,7 +67,10 @@ impl Seated {
     pub(super) fn run(self) -> Result<Done, WorkerError> {
         let ended = self.worker.run();
         drop(self.mailbox);
+        let mut infos = Vec::new();
         for mut stage in ended.desk.into_stages() {
+            // One that fails now has nothing to tell.
+            infos.push(stage.lifecycle(Lifecycle::Info).ok().flatten());
             for call in [Lifecycle::Stop, Lifecycle::Fini] {
                 // It is thrown away, whatever it says.
                 let _ = stage.lifecycle(call);
@@ -75,6 +80,7 @@ impl Seated {
         Ok(Done {
             counters: self.counters,
             members: self.members,
+            infos,
         })
     }
 }

@@ -55,6 +55,8 @@ pub struct ExtensionSummary {
     pub version: String,
     /// All its counters, by name.
     pub counts: Vec<(&'static str, u64)>,
+    /// What it told of its state at the end, on each worker that has something to tell.
+    pub infos: Vec<String>,
 }
 
 impl ExtensionSummary {
@@ -135,7 +137,11 @@ impl Tally {
 impl Summary {
     /// Adds what a worker did.
     pub(super) fn add(&mut self, done: &Done, tally: Tally) {
-        let Done { counters, members } = done;
+        let Done {
+            counters,
+            members,
+            infos,
+        } = done;
         self.not_ip += tally.not_ip;
         self.altered += tally.altered;
         let counts: [(&mut u64, fn(&WorkerCounters) -> &Counter); 7] = [
@@ -154,8 +160,10 @@ impl Summary {
             let StageCounters { faults, .. } = &*member.counters;
             self.faults += faults.get();
             let counts = member.counters.all();
+            let info = infos.get(place).cloned().flatten();
             match self.extensions.get_mut(place) {
                 Some(known) => {
+                    known.infos.extend(info);
                     for ((_, sum), (_, counter)) in known.counts.iter_mut().zip(counts) {
                         *sum += counter.get();
                     }
@@ -164,6 +172,7 @@ impl Summary {
                     name: member.description.name.clone(),
                     version: member.description.version.clone(),
                     counts: counts.map(|(name, counter)| (name, counter.get())).into(),
+                    infos: info.into_iter().collect(),
                 }),
             }
         }

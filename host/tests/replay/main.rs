@@ -28,6 +28,8 @@ fn host(arguments: &[&str]) -> Output {
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ipqext-host"));
     command.args(arguments);
+    // What is compiled once need not be compiled again.
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

@@ -20,6 +20,7 @@ mod new;
 mod params;
 mod ppm;
 mod refuses;
+mod replays;
 mod rewriters;
 mod rules;
 mod shadow;
