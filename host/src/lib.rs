@@ -10,7 +10,7 @@
 //! | [`runtime`] | the sandbox, on wasmtime |
 //! | [`replay`] | captures through a chain, and two versions compared |
 //! | [`embed`] | the sandbox for other programs |
-//! | [`bench`] | what an extension costs |
+//! | [`mod@bench`] | what an extension costs |
 //! | [`shadow`] | another version beside the running one, compared |
 //! | [`registry`] | the directory of extensions |
 //! | [`event`] | all that can happen to the supervisor |
