@@ -80,10 +80,11 @@ struct State {
 }
 
 impl State {
-    fn none() -> Self {
+    fn none(context: &Context) -> Self {
         Self {
             saved: None,
-            asked: None,
+            // Where time is that of the packets, it begins with them.
+            asked: (!context.determined).then(Instant::now),
             is_old: false,
             lost: None,
         }
@@ -111,6 +112,7 @@ impl Instance {
         let deadline = context.limits.call_deadline;
         let began = cpu_time();
         let guest = initialised(&compiled, &context, &log, links.clone(), deadline)?;
+        let state = State::none(&context);
         Ok(Self {
             compiled,
             context: Arc::new(context),
@@ -121,7 +123,7 @@ impl Instance {
             log,
             started: false,
             links,
-            state: State::none(),
+            state,
         })
     }
 
@@ -337,7 +339,7 @@ impl Filter for Instance {
     }
 
     fn forget(&mut self) {
-        self.state = State::none();
+        self.state = State::none(&self.context);
         if self.is_slow {
             // It has taken up what is forgotten.
             self.spare = None;
