@@ -55,6 +55,7 @@
 //! | write to the host's log | [`log`] |
 //! | keep state over a fault, or take it to a new version | `SerdeState` with the feature `serde`, or [`Stateful`] |
 //! | test it without a host | `ipqext_sdk::test` |
+//! | test what it is compiled to | `ipqext-host test`, see `docs/writing-extensions.md` |
 //!
 //! # Change packets
 //!

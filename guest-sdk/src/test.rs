@@ -33,6 +33,9 @@
 //! # }
 //! ```
 //!
+//! What is compiled, and runs in the sandbox, is tested by cases: `ipqext-host test`, for which
+//! [`TestPacket::case`] writes packets. `docs/writing-extensions.md` tells of both.
+//!
 //! Native builds only: an extension does not carry it.
 
 mod case;

@@ -119,6 +119,45 @@ fn a_fault_fails_a_case_with_message_and_line_unless_it_is_expected() {
 }
 
 #[test]
+fn a_fault_between_packets_fails_a_case_too() {
+    let wasm = guests::hostile().join("panics_in.wasm");
+    let dir = cases(&format!(
+        "[[case]]\nname = \"saves\"\nparams = \"in=save\"\nstep = \"10s\"\n\
+         [[case.packet]]\nbytes = \"{PING}\"\nrepeat = 3\nexpect = \"pass\"\n\
+         [[case]]\nname = \"tells\"\nparams = \"in=info\"\ninfo = \"\"\n\
+         [[case.packet]]\nbytes = \"{PING}\"\nexpect = \"pass\"\n"
+    ));
+    let output = test(dir.path(), &["--wasm", text_of(&wasm)]);
+    assert_eq!(output.status.code(), Some(1));
+    let printed = text(&output.stdout);
+    let lines: Vec<&str> = printed.lines().collect();
+    let at = lines
+        .iter()
+        .position(|line| *line == "  at no single packet:");
+    let at = at.unwrap_or_else(|| panic!("{printed}"));
+    assert!(
+        lines[at + 1].starts_with("    it failed in save: trap: "),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("this extension panics in save"),
+        "{printed}"
+    );
+    let at = lines
+        .iter()
+        .position(|line| *line == "  after the last packet:");
+    let at = at.unwrap_or_else(|| panic!("{printed}"));
+    assert!(
+        lines[at + 1].starts_with("    info: expected \"\", came trap: "),
+        "{printed}"
+    );
+    assert_eq!(
+        lines.last(),
+        Some(&"panics-in 0.1.0: 0 ok, 2 failed, 4 packets")
+    );
+}
+
+#[test]
 fn however_often_it_fails_each_packet_is_asked_about_and_ten_are_told() {
     let wasm = guests::hostile().join("keeps.wasm");
     let dir = cases(&format!(
@@ -422,7 +461,9 @@ fn command(dir: &Path, arguments: &[&str]) -> Command {
     command.arg("test").arg(dir).args(arguments);
     // Compiled code is kept for the next time.
     command.env("XDG_CACHE_HOME", target_dir().join("ipqext-tests/cache"));
-    command.env_remove("CARGO_TARGET_DIR");
+    for set in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"] {
+        command.env_remove(set);
+    }
     command
 }
 

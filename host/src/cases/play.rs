@@ -212,8 +212,9 @@ impl Play<'_> {
     fn packets(&mut self, case: &Case, chain: &mut Chain) {
         let mut batch = Batch::new();
         for given in case.packets.chunks(case.batch) {
-            let now = given.last().map_or(0, |given| given.packet.arrived_ns);
-            batch.begin(now);
+            // None of a batch came later than the time that it is decided by.
+            let now = given.iter().map(|given| given.packet.arrived_ns).max();
+            batch.begin(now.unwrap_or_default());
             for given in given {
                 batch.push(given.packet, &given.bytes);
             }

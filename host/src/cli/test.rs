@@ -169,6 +169,9 @@ fn wasm(options: &Test) -> Result<Wasm, NoWasm> {
             outdated: None,
         });
     }
-    let target = env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty());
+    // As cargo reads them.
+    let set = |name: &&str| env::var_os(name).filter(|dir| !dir.is_empty());
+    let target = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
+    let target = target.iter().find_map(set);
     Wasm::of_crate(&options.dir, target.as_deref().map(Path::new))
 }
