@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use ipqext_wire::PACKET_BYTES_MAX;
+
 use crate::bindings::ipqext::packet::types as wit;
 
 /// Why a packet was not changed. Nothing of it was.
@@ -21,6 +23,14 @@ pub enum EditError {
         /// How many were given.
         given: usize,
     },
+    /// Whatever it is changed to, it would not be right: it is malformed, or what is to be
+    /// changed is protected, or has a part elsewhere. Anybody may send such packets.
+    Unchangeable(&'static str),
+    /// It would be longer than what can go back to the kernel.
+    TooLong {
+        /// How many bytes it would have.
+        bytes: usize,
+    },
 }
 
 impl fmt::Display for EditError {
@@ -31,6 +41,12 @@ impl fmt::Display for EditError {
             EditError::TcpLength { has, given } => write!(
                 f,
                 "a TCP payload must keep its length of {has} bytes, and {given} were given"
+            ),
+            EditError::Unchangeable(why) => write!(f, "the packet cannot be changed: {why}"),
+            EditError::TooLong { bytes } => write!(
+                f,
+                "the packet would have {bytes} bytes, and {PACKET_BYTES_MAX} can go back to the \
+                 kernel"
             ),
         }
     }

@@ -84,7 +84,8 @@ impl<'a> Packet<'a> {
     ///
     /// What the host cannot put right is a fault: a change that was not
     /// [declared](crate::Needs::edits), of a header's length, of the length of anything
-    /// but UDP, or of what a fragment has only a part of.
+    /// but UDP, or of what a fragment has only a part of; and any change of a packet whose own
+    /// lengths contradict each other, which the setters refuse.
     ///
     /// # Panics
     ///

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+use ipqext_wire::{Invalid, Layout, PACKET_BYTES_MAX, protocol};
+
 use crate::edit::EditError;
 use crate::headers::{Network, Transport};
-use crate::packet::Packet;
+use crate::packet::{Packet, PacketFlags};
 
 /// The control bits of TCP (RFC 9293, section 3.1; RFC 3168), for
 /// [`Packet::set_tcp_flags`].
@@ -32,12 +34,16 @@ pub mod tcp_flags {
 /// with [`Needs::edits`](crate::Needs::edits). Lengths and checksums follow by
 /// themselves. The packet itself goes on showing what it was given with; the next
 /// extension sees the new bytes.
+///
+/// A packet that the host could not put right is refused here
+/// ([`EditError::Unchangeable`]): for the host, to edit it would be a fault of the extension,
+/// and anybody may send one.
 impl Packet<'_> {
     /// Sets where it comes from ([`Edits::Headers`](crate::Edits::Headers)).
     ///
     /// # Errors
     ///
-    /// It is no IP, or the address is of the other version.
+    /// It is no IP, or the address is of the other version, or cannot be changed.
     pub fn set_source(&mut self, address: IpAddr) -> Result<(), EditError> {
         self.set_address(address, 12, 8)
     }
@@ -46,7 +52,7 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// It is no IP, or the address is of the other version.
+    /// It is no IP, or the address is of the other version, or cannot be changed.
     pub fn set_destination(&mut self, address: IpAddr) -> Result<(), EditError> {
         self.set_address(address, 16, 24)
     }
@@ -55,7 +61,7 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// It has no such header.
+    /// It has no such header, or cannot be changed.
     pub fn set_source_port(&mut self, port: u16) -> Result<(), EditError> {
         self.set_port(0, port)
     }
@@ -65,7 +71,7 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// It has no such header.
+    /// It has no such header, or cannot be changed.
     pub fn set_destination_port(&mut self, port: u16) -> Result<(), EditError> {
         self.set_port(2, port)
     }
@@ -74,9 +80,10 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// It is no IP.
+    /// It is no IP, or cannot be changed.
     pub fn set_hops(&mut self, hops: u8) -> Result<(), EditError> {
         let at = if self.is_ipv4()? { 8 } else { 7 };
+        self.changeable()?;
         self.put(at, &[hops])
     }
 
@@ -85,7 +92,7 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// It is no IP.
+    /// It is no IP, or cannot be changed.
     pub fn set_dscp(&mut self, dscp: u8) -> Result<(), EditError> {
         let class = self.traffic_class()?;
         self.set_traffic_class(dscp << 2 | class & 0b11)
@@ -96,7 +103,7 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// It is no IP.
+    /// It is no IP, or cannot be changed.
     pub fn set_ecn(&mut self, ecn: u8) -> Result<(), EditError> {
         let class = self.traffic_class()?;
         self.set_traffic_class(class & !0b11 | ecn & 0b11)
@@ -107,13 +114,14 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// It is no IPv4, or a fragment.
+    /// It is no IPv4, or a fragment, or cannot be changed.
     pub fn set_identification(&mut self, identification: u16) -> Result<(), EditError> {
         if !self.is_ipv4()? || self.is_fragment() {
             return Err(EditError::NoHeader(
                 "identification of IPv4 that may change",
             ));
         }
+        self.unprotected(&self.changeable()?)?;
         self.put(4, &identification.to_be_bytes())
     }
 
@@ -122,11 +130,12 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// It has no such header.
+    /// It has no such header, or cannot be changed.
     pub fn set_tcp_flags(&mut self, flags: u8) -> Result<(), EditError> {
         if self.tcp().is_none() {
             return Err(EditError::NoHeader("TCP header"));
         }
+        self.unprotected(&self.changeable()?)?;
         let at = self.transport_at()?;
         self.put(at + 13, &[flags])
     }
@@ -136,11 +145,19 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// It has no such header.
+    /// It has no such header, or cannot be changed.
     pub fn set_udp_payload(&mut self, payload: &[u8]) -> Result<(), EditError> {
         let range = self.payload_range("UDP header", |transport| {
             matches!(transport, Transport::Udp(_))
         })?;
+        let layout = self.changeable_above()?;
+        if layout.is_fragment && range.len() != payload.len() {
+            return Err(EditError::Unchangeable("it is a fragment of a datagram"));
+        }
+        let bytes = self.length() - range.len() + payload.len();
+        if bytes > PACKET_BYTES_MAX {
+            return Err(EditError::TooLong { bytes });
+        }
         self.edit(range, payload);
         Ok(())
     }
@@ -150,7 +167,7 @@ impl Packet<'_> {
     ///
     /// # Errors
     ///
-    /// It has no such header, or another number of bytes.
+    /// It has no such header, or another number of bytes, or cannot be changed.
     pub fn set_tcp_payload(&mut self, payload: &[u8]) -> Result<(), EditError> {
         let range = self.payload_range("TCP header", |transport| {
             matches!(transport, Transport::Tcp(_))
@@ -159,8 +176,8 @@ impl Packet<'_> {
         if has != given {
             return Err(EditError::TcpLength { has, given });
         }
-        self.edit(range, payload);
-        Ok(())
+        self.changeable_above()?;
+        self.put(range.start, payload)
     }
 
     /// TTL or hop limit.
@@ -172,10 +189,24 @@ impl Packet<'_> {
     }
 
     fn set_address(&mut self, address: IpAddr, v4: usize, v6: usize) -> Result<(), EditError> {
-        match (self.is_ipv4()?, address) {
-            (true, IpAddr::V4(address)) => self.put(v4, &address.octets()),
-            (false, IpAddr::V6(address)) => self.put(v6, &address.octets()),
-            _ => Err(EditError::OtherFamily),
+        if self.is_ipv4()? != address.is_ipv4() {
+            return Err(EditError::OtherFamily);
+        }
+        let layout = self.changeable()?;
+        self.unprotected(&layout)?;
+        if layout.is_source_routed {
+            return Err(EditError::Unchangeable(
+                "its source route is not at its end",
+            ));
+        }
+        if !has_checksum(&layout, self.length()) {
+            return Err(EditError::Unchangeable(
+                "it is a fragment, and its checksum is in another one",
+            ));
+        }
+        match address {
+            IpAddr::V4(address) => self.put(v4, &address.octets()),
+            IpAddr::V6(address) => self.put(v6, &address.octets()),
         }
     }
 
@@ -183,6 +214,7 @@ impl Packet<'_> {
         if self.source_port().is_none() {
             return Err(EditError::NoHeader("TCP or UDP header"));
         }
+        self.changeable_above()?;
         let at = self.transport_at()? + at;
         self.put(at, &port.to_be_bytes())
     }
@@ -197,6 +229,7 @@ impl Packet<'_> {
 
     /// IPv6 has it between the version and the flow label.
     fn set_traffic_class(&mut self, class: u8) -> Result<(), EditError> {
+        self.changeable()?;
         if self.is_ipv4()? {
             return self.put(1, &[class]);
         }
@@ -210,6 +243,53 @@ impl Packet<'_> {
             Some(Network::Ipv6(_)) => Ok(false),
             None => Err(EditError::NoHeader("IP header")),
         }
+    }
+
+    /// Where the headers are, if the host can put a change of a field of IP right.
+    fn changeable(&self) -> Result<Layout, EditError> {
+        let partial = self.flags().contains(PacketFlags::CHECKSUM_PARTIAL);
+        ipqext_wire::changeable(self.bytes(), self.length(), partial).map_err(|invalid| {
+            match invalid {
+                Invalid::NotIp => EditError::NoHeader("IP header"),
+                Invalid::Malformed(why) => EditError::Unchangeable(why),
+                _ => EditError::Unchangeable("its checksum is to be completed by the kernel"),
+            }
+        })
+    }
+
+    /// The same of TCP or UDP.
+    fn changeable_above(&self) -> Result<Layout, EditError> {
+        let layout = self.changeable()?;
+        self.unprotected(&layout)?;
+        let there = self.length() - layout.transport;
+        // Of a fragment it is the length of the whole.
+        if let Some(Transport::Udp(udp)) = self.headers().transport()
+            && !layout.is_fragment
+            && usize::from(udp.length()) != there
+        {
+            return Err(EditError::Unchangeable(
+                "the length of UDP is not what is there",
+            ));
+        }
+        Ok(layout)
+    }
+
+    /// Refuses what an authentication header covers: addresses, the identification, and all
+    /// that is above IP (RFC 4302, section 3.3.3.1).
+    fn unprotected(&self, layout: &Layout) -> Result<(), EditError> {
+        // The first bytes may be too few to tell.
+        let unseen = layout.protocol.is_none() && self.is_truncated();
+        match layout.is_authenticated || unseen {
+            false => Ok(()),
+            true => Err(EditError::Unchangeable(
+                "an authentication header covers it, or may do so behind what is given of it",
+            )),
+        }
+    }
+
+    /// How many bytes it really has. The host gives who edits no packet of which it has fewer.
+    fn length(&self) -> usize {
+        self.original_length() as usize
     }
 
     /// Where the transport header starts.
@@ -237,10 +317,26 @@ impl Packet<'_> {
         start..start + part.len()
     }
 
-    fn put(&mut self, at: usize, bytes: &[u8]) -> Result<(), EditError> {
-        self.edit(at..at + bytes.len(), bytes);
+    fn put(&mut self, at: usize, with: &[u8]) -> Result<(), EditError> {
+        let bytes = self.length();
+        if bytes > PACKET_BYTES_MAX {
+            return Err(EditError::TooLong { bytes });
+        }
+        self.edit(at..at + with.len(), with);
         Ok(())
     }
+}
+
+/// Whether the checksum that covers the addresses is in a packet of so many bytes, or in none.
+fn has_checksum(layout: &Layout, bytes: usize) -> bool {
+    let end = match layout.protocol {
+        _ if layout.is_later_fragment || !layout.is_fragment => 0,
+        Some(protocol::TCP) => 18,
+        Some(protocol::UDP | protocol::UDP_LITE | protocol::DCCP) => 8,
+        Some(protocol::ICMP | protocol::ICMPV6) => 4,
+        _ => 0,
+    };
+    layout.transport + end <= bytes
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ struct Tally {
     continued: u64,
     fragments: u64,
     not_ipv4: u64,
+    unchangeable: u64,
 }
 
 /// A share that is not none.
@@ -74,10 +75,12 @@ impl Extension for Ppm {
             continued,
             fragments,
             not_ipv4,
+            unchangeable,
         } = self.tally;
         Some(format!(
             "{begun} packets marked, {continued} marks of others continued; \
-             passed as they are: {fragments} fragments, {not_ipv4} not IPv4"
+             passed as they are: {fragments} fragments, {not_ipv4} not IPv4, {unchangeable} that \
+             cannot be changed"
         ))
     }
 
@@ -94,18 +97,14 @@ impl Extension for Ppm {
             self.tally.fragments += 1;
             return Verdict::Pass;
         }
-        let marked = match router.mark(Mark::of_identification(header.identification())) {
-            Marking::Begun(mark) => {
-                self.tally.begun += 1;
-                mark
-            }
-            Marking::Continued(mark) => {
-                self.tally.continued += 1;
-                mark
-            }
+        let (marked, count) = match router.mark(Mark::of_identification(header.identification())) {
+            Marking::Begun(mark) => (mark, &mut self.tally.begun),
+            Marking::Continued(mark) => (mark, &mut self.tally.continued),
         };
-        if let Err(error) = packet.set_identification(marked.identification()) {
-            log_error!("a packet was not marked: {error}");
+        // Malformed, or covered by an authentication header.
+        match packet.set_identification(marked.identification()) {
+            Ok(()) => *count += 1,
+            Err(_) => self.tally.unchangeable += 1,
         }
         Verdict::Pass
     }

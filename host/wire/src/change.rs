@@ -5,6 +5,7 @@
 //! their places. Checksum fields belong to this module; what an edit writes there is
 //! ignored.
 
+use crate::changeable::{is_partial, laid_out, pseudo_header};
 use crate::checksum::{self, Sum};
 use crate::edit::{Invalid, Kind};
 use crate::layout::{Layout, Network, protocol, u16_at};
@@ -47,10 +48,7 @@ const ICMP_FIELDS: Fields = &[(0, 2, Kind::Headers), (4, 8, Kind::Headers)];
 impl<'a> Change<'a> {
     /// A change of a whole packet, whose headers stay where they are.
     pub(crate) fn of(old: &'a [u8], new: &'a mut [u8]) -> Result<Self, Invalid> {
-        let layout = Layout::of(old).ok_or(Invalid::NotIp)?;
-        if layout.end != old.len() {
-            return Err(Invalid::Malformed("there are bytes behind its end"));
-        }
+        let layout = laid_out(old, old.len())?;
         if new.len() < layout.transport {
             return Err(Invalid::BelowHeaders(new.len()));
         }
@@ -344,21 +342,12 @@ impl<'a> Change<'a> {
 
     /// The whole checksum, where there is the sum of the pseudo-header only.
     fn complete(&self, field: usize, number: Option<u8>) -> Result<u16, Invalid> {
-        let at = self.layout.transport;
-        if self.layout.is_fragment || self.layout.is_source_routed {
+        let number = number.unwrap_or_default();
+        if !is_partial(&self.layout, self.old, self.old.len(), field, number) {
             return Err(Invalid::Partial);
         }
-        let pseudo_header = |bytes: &[u8]| {
-            Sum::default()
-                .add(&bytes[addresses(self.layout.network)])
-                .add_number((bytes.len() - at) as u32)
-                .add_number(u32::from(number.unwrap_or_default()))
-        };
-        // In a tunnel it may be the inner packet's checksum that is partial.
-        if pseudo_header(self.old).fold() != self.old_u16(field) {
-            return Err(Invalid::Partial);
-        }
-        let sum = pseudo_header(self.new).add(&self.new[at..field]);
+        let sum = pseudo_header(&self.layout, self.new, self.new.len(), number)
+            .add(&self.new[self.layout.transport..field]);
         // Both protocols have the field at an even place.
         Ok(sum.add(&self.new[field + 2..]).checksum())
     }

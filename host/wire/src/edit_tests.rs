@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::change::addresses;
+use crate::changeable;
 use crate::checksum::Sum;
 use crate::layout::{Layout, Network, protocol, u16_at};
 
@@ -485,4 +486,39 @@ fn a_partial_sum_that_is_of_another_header_is_left_alone() {
     other[9] = 47;
     assert_eq!(rewritten(&other, &[hops], true), Err(Invalid::Partial));
     assert!(rewritten(&other, &[hops], false).is_ok());
+}
+
+/// Also by its first bytes, of which who asks may have no more.
+#[test]
+fn what_can_be_changed_is_told_as_it_is_changed() {
+    for network in [Network::Ipv4, Network::Ipv6] {
+        let hops = if network == Network::Ipv4 { TTL } else { 7 };
+        for above in [Above::Udp, Above::Tcp, Above::Icmp] {
+            let sound = packet(network, above, b"hello");
+            let padded = [&sound[..], &[0; 3]].concat();
+            let mut partial = sound.clone();
+            if above != Above::Icmp {
+                let layout = Layout::of(&sound).unwrap();
+                let number = layout.protocol.unwrap();
+                let sum = Sum::default()
+                    .add(&sound[addresses(network)])
+                    .add_number((sound.len() - layout.transport) as u32)
+                    .add_number(u32::from(number));
+                let at = checksum_at(&sound);
+                partial[at..at + 2].copy_from_slice(&sum.fold().to_be_bytes());
+            }
+            for bytes in [sound, padded, partial] {
+                for is_partial in [false, true] {
+                    let change = rewritten(&bytes, &[edit(hops, 1, &[9])], is_partial);
+                    // The longest header with its checksum.
+                    let first = &bytes[..bytes.len().min(IPV6 + 20)];
+                    for there in [&bytes[..], first] {
+                        let told = changeable(there, bytes.len(), is_partial);
+                        assert_eq!(told.err(), change.clone().err(), "{bytes:x?}");
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(changeable(&[0x15; 60], 60, false), Err(Invalid::NotIp));
 }

@@ -93,7 +93,7 @@ impl Layout {
             network: Network::Ipv4,
             protocol: Some(bytes[9]),
             transport: header,
-            end: end(bytes.len(), header, usize::from(u16_at(bytes, 2)?)),
+            end: end_of_ipv4(bytes, bytes.len())?,
             // "More fragments", or an offset.
             is_fragment: fragment & 0x3fff != 0,
             is_later_fragment: fragment & 0x1fff != 0,
@@ -107,15 +107,11 @@ impl Layout {
         if bytes.len() < IPV6_HEADER {
             return None;
         }
-        let declared = match u16_at(bytes, 4)? {
-            0 => 0,
-            length => IPV6_HEADER + usize::from(length),
-        };
         let layout = Self {
             network: Network::Ipv6,
             protocol: Some(bytes[6]),
             transport: IPV6_HEADER,
-            end: end(bytes.len(), IPV6_HEADER, declared),
+            end: end_of_ipv6(bytes, bytes.len())?,
             is_fragment: false,
             is_later_fragment: false,
             is_authenticated: false,
@@ -132,6 +128,16 @@ impl Layout {
                     | protocol::AH
             )
         }))
+    }
+
+    /// Whether a packet that begins with these bytes, and has so many in all, ends there by its
+    /// own account. The bytes must be those that this was made from.
+    pub(crate) fn ends_at(&self, bytes: &[u8], length: usize) -> bool {
+        let end = match self.network {
+            Network::Ipv4 => end_of_ipv4(bytes, length),
+            Network::Ipv6 => end_of_ipv6(bytes, length),
+        };
+        end == Some(length)
     }
 
     /// Goes behind the extension headers. It ends, as each of them is some bytes long.
@@ -267,6 +273,21 @@ fn has_way_to_go(options: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// The end of an IPv4 packet of so many bytes, of which the header is there.
+fn end_of_ipv4(bytes: &[u8], length: usize) -> Option<usize> {
+    let header = usize::from(bytes.first()? & 0x0f) * 4;
+    Some(end(length, header, usize::from(u16_at(bytes, 2)?)))
+}
+
+/// The same of IPv6.
+fn end_of_ipv6(bytes: &[u8], length: usize) -> Option<usize> {
+    let declared = match u16_at(bytes, 4)? {
+        0 => 0,
+        payload => IPV6_HEADER + usize::from(payload),
+    };
+    Some(end(length, IPV6_HEADER, declared))
 }
 
 /// The end of the packet by the length that it declares; one that has no room for

@@ -4,11 +4,14 @@
 //! - [`Layout`]: where the headers of a packet stand.
 //! - [`rewrite`]: changes bytes of a packet so that it stays one: lengths are set,
 //!   checksums repaired, and what cannot be right is refused.
+//! - [`changeable`]: whether some change of a packet can be right.
 
 mod change;
+mod changeable;
 mod checksum;
 mod edit;
 mod layout;
 
+pub use changeable::changeable;
 pub use edit::{Edit, Invalid, Kind, PACKET_BYTES_MAX, rewrite};
 pub use layout::{Layout, Network, protocol};

@@ -156,6 +156,9 @@ pub(super) fn fragment(rng: &mut Rng) -> Vec<u8> {
 const HEADERS: [u8; 10] = [0, 43, 44, 51, 59, 60, 135, 139, 140, 253];
 
 pub(super) fn extension_headers(rng: &mut Rng) -> Vec<u8> {
+    if rng.u8(..6) == 0 {
+        return authenticated(rng);
+    }
     let ends = Ends::v6(rng);
     let (protocol, segment) = valid::segment(rng, ends);
     let count = match rng.u8(..8) {
@@ -187,6 +190,14 @@ pub(super) fn extension_headers(rng: &mut Rng) -> Vec<u8> {
         packet[4..6].fill(0);
     }
     packet
+}
+
+/// IPv4 has but one of them: the authentication header.
+fn authenticated(rng: &mut Rng) -> Vec<u8> {
+    let ends = Ends::v4(rng);
+    let (protocol, segment) = valid::segment(rng, ends);
+    let header = extension_header(rng, 51, protocol);
+    valid::ipv4(rng, ends, &[], 51, &[header, segment].concat())
 }
 
 fn extension_header(rng: &mut Rng, kind: u8, next: u8) -> Vec<u8> {

@@ -1,0 +1,62 @@
+//! Which packets can be changed at all.
+
+use crate::change::addresses;
+use crate::checksum::Sum;
+use crate::edit::Invalid;
+use crate::layout::{Layout, protocol, u16_at};
+
+/// Where the headers are of a packet of which some change can be right: for who wants to know
+/// before [`rewrite`](crate::rewrite). Others it refuses whatever the change is. The bytes may be
+/// the first ones only of the packet's `length`. `partial` is as there.
+///
+/// # Errors
+/// There is none that can.
+pub fn changeable(packet: &[u8], length: usize, partial: bool) -> Result<Layout, Invalid> {
+    let length = length.max(packet.len());
+    let layout = laid_out(packet, length)?;
+    let checksum = match layout.protocol {
+        Some(protocol::TCP) => Some((16, protocol::TCP)),
+        Some(protocol::UDP) => Some((6, protocol::UDP)),
+        _ => None,
+    };
+    let can_be_completed = checksum.is_some_and(|(field, number)| {
+        is_partial(&layout, packet, length, layout.transport + field, number)
+    });
+    if partial && !can_be_completed {
+        return Err(Invalid::Partial);
+    }
+    Ok(layout)
+}
+
+/// Where the headers are of a packet that can be changed; the bytes may be its first ones only.
+///
+/// # Errors
+/// It is no IP, or its own fields contradict each other.
+pub(crate) fn laid_out(packet: &[u8], length: usize) -> Result<Layout, Invalid> {
+    let layout = Layout::of(packet).ok_or(Invalid::NotIp)?;
+    if !layout.ends_at(packet, length) {
+        return Err(Invalid::Malformed("there are bytes behind its end"));
+    }
+    Ok(layout)
+}
+
+/// Whether it is the checksum at a place that the kernel left partial, and all is here that
+/// completes it. In a tunnel it may be the inner packet's.
+pub(crate) fn is_partial(
+    layout: &Layout,
+    packet: &[u8],
+    length: usize,
+    field: usize,
+    number: u8,
+) -> bool {
+    let partial = pseudo_header(layout, packet, length, number).fold();
+    !layout.is_fragment && !layout.is_source_routed && u16_at(packet, field) == Some(partial)
+}
+
+/// The sum of the pseudo-header of a packet of so many bytes (RFC 9293, section 3.1).
+pub(crate) fn pseudo_header(layout: &Layout, packet: &[u8], length: usize, number: u8) -> Sum {
+    Sum::default()
+        .add(&packet[addresses(layout.network)])
+        .add_number((length - layout.transport) as u32)
+        .add_number(u32::from(number))
+}
