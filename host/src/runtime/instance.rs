@@ -295,7 +295,7 @@ impl Filter for Instance {
         if let Some(guest) = guest {
             let saved = guest.save(allowed)?;
             let bytes = saved.map_err(|text| LifecycleError::Refused(bounded(text)))?;
-            self.state.asked = None;
+            self.state.asked = (!self.context.determined).then(Instant::now);
             self.state.is_old = false;
             self.state.saved = Some(self.saved(bytes));
         }

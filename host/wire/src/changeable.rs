@@ -14,18 +14,27 @@ use crate::layout::{Layout, protocol, u16_at};
 pub fn changeable(packet: &[u8], length: usize, partial: bool) -> Result<Layout, Invalid> {
     let length = length.max(packet.len());
     let layout = laid_out(packet, length)?;
-    let checksum = match layout.protocol {
-        Some(protocol::TCP) => Some((16, protocol::TCP)),
-        Some(protocol::UDP) => Some((6, protocol::UDP)),
-        _ => None,
-    };
-    let can_be_completed = checksum.is_some_and(|(field, number)| {
-        is_partial(&layout, packet, length, layout.transport + field, number)
-    });
-    if partial && !can_be_completed {
+    if partial && !can_be_completed(&layout, packet, length) {
         return Err(Invalid::Partial);
     }
     Ok(layout)
+}
+
+/// Whether the checksum of TCP or UDP is the sum of the pseudo-header alone, as the kernel leaves
+/// it to hardware: so it stands in captures of a machine's own packets. The bytes may be the first
+/// ones only of the packet's `length`.
+pub fn has_partial_checksum(packet: &[u8], length: usize) -> bool {
+    let length = length.max(packet.len());
+    laid_out(packet, length).is_ok_and(|layout| can_be_completed(&layout, packet, length))
+}
+
+fn can_be_completed(layout: &Layout, packet: &[u8], length: usize) -> bool {
+    let (field, number) = match layout.protocol {
+        Some(protocol::TCP) => (16, protocol::TCP),
+        Some(protocol::UDP) => (6, protocol::UDP),
+        _ => return false,
+    };
+    is_partial(layout, packet, length, layout.transport + field, number)
 }
 
 /// Where the headers are of a packet that can be changed; the bytes may be its first ones only.

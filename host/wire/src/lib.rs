@@ -5,6 +5,7 @@
 //! - [`rewrite`]: changes bytes of a packet so that it stays one: lengths are set,
 //!   checksums repaired, and what cannot be right is refused.
 //! - [`changeable`]: whether some change of a packet can be right.
+//! - [`has_partial_checksum`]: whether its checksum is yet to be completed.
 
 mod change;
 mod changeable;
@@ -12,6 +13,6 @@ mod checksum;
 mod edit;
 mod layout;
 
-pub use changeable::changeable;
+pub use changeable::{changeable, has_partial_checksum};
 pub use edit::{Edit, Invalid, Kind, PACKET_BYTES_MAX, rewrite};
 pub use layout::{Layout, Network, protocol};

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use ipqext_filter::PacketFilter;
+use ipqext_wire::has_partial_checksum;
 
 use super::sheet::{Content, Framed, Sheet};
 use crate::capture::{Frame, Interface, LinkType, split};
@@ -173,6 +174,12 @@ impl Intake {
             [] => 0,
             marks => *chosen(marks, bytes, length).unwrap_or(&0),
         };
+        let mut flags = common.flags;
+        // A machine captures its own packets before its hardware completes them.
+        flags.set(
+            PacketFlags::CHECKSUM_PARTIAL,
+            has_partial_checksum(bytes, length),
+        );
         let leaves = matches!(hook, Hook::Output | Hook::Postrouting);
         let framed = Framed {
             content: Content::Ip,
@@ -185,6 +192,7 @@ impl Intake {
             out_link: if leaves { device } else { 0 },
             hardware_address: split.hardware_address,
             hook,
+            flags,
             protocol: split.protocol,
             original_length: split.original_length,
             ..common

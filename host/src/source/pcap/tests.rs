@@ -234,3 +234,25 @@ fn packets_come_no_sooner_than_when_they_were_captured() {
     assert!(pace.is_due(5 * SECOND + 20_000_000, true));
     assert!(began.elapsed() > std::time::Duration::from_millis(10));
 }
+
+#[test]
+fn a_checksum_that_hardware_was_to_complete_is_told_apart() {
+    let right = udp(53, 0);
+    let mut partial = right.clone();
+    // The sum of the pseudo-header: addresses, protocol and length.
+    let sum = 0xc000_u32 + 0x0201 + 0xc000 + 0x0202 + 17 + 15;
+    let sum = (sum & 0xffff) + (sum >> 16);
+    partial[40..42].copy_from_slice(&(sum as u16).to_be_bytes());
+    let mut wrong = right.clone();
+    wrong[40] ^= 1;
+    let frames = [right, partial, wrong].map(|frame| (0, 1, frame));
+    let mut fixture = Fixture::new(&[None], &frames, 1, Intake::default());
+    while fixture.recv() != Received::Packets {}
+    let entries = fixture.batch.entries();
+    let is_partial = |entry: &crate::packet::Entry| {
+        let flags = entry.packet.flags;
+        flags.contains(PacketFlags::CHECKSUM_PARTIAL)
+    };
+    let told: Vec<bool> = entries.iter().map(is_partial).collect();
+    assert_eq!(told, [false, true, false]);
+}
