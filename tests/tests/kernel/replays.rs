@@ -28,7 +28,8 @@ const EXTENSIONS: [&str; 3] = ["count", "rewrite=from=hello,to=howdy!", "icmp-dr
 fn capture(net: &Namespace, file: &Path) -> Killed {
     let mut tcpdump = net.command("tcpdump");
     tcpdump
-        .args(["-i", "lo", "-U", "--immediate-mode", "-w"])
+        // Of shorter packets more have room to wait.
+        .args(["-i", "lo", "-s", "2000", "-U", "--immediate-mode", "-w"])
         .arg(file);
     tcpdump
         .arg(FILTER)
