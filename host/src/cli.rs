@@ -10,7 +10,7 @@ use crate::completion::{self, Shell};
 use crate::config::ConfigError;
 use crate::daemon::DaemonError;
 use crate::params::ParamsError;
-use crate::replay::{OutputError, ReplayError};
+use crate::replay::{OutputError, ReplayError, lines};
 use crate::rules::RulesError;
 
 mod bench;
@@ -19,6 +19,7 @@ mod diff;
 mod differences;
 mod doctor;
 mod inspect;
+mod interrupt;
 mod man;
 mod new;
 mod packets;
@@ -50,15 +51,18 @@ enum Subcommands {
     /// Send the packets of captures through extensions, as those of a queue, without root.
     ///
     /// The clock of extensions is the packets', and their random numbers follow from --seed: the
-    /// same packets have the same verdicts each time. Exit codes: 0 all was read, 1 it could not be
-    /// done, is not as expected, or an extension failed with --strict, 2 usage, 3 a capture is
-    /// damaged; what could be read of it was used.
+    /// same packets have the same verdicts each time. An extension that fails is asked again
+    /// with the next packet: it is quarantined only if a configuration file says so. Outputs
+    /// come to their places when all of them are whole; - is the standard output, and the
+    /// summary then goes to stderr. Exit codes: 0 all was read, 1 it could not be done, is not as
+    /// expected, or an extension failed with --strict, 2 usage, 3 a capture cannot be read, or not
+    /// to its end; what could be read was used.
     Replay(replay::Replay),
     /// Show where two versions of an extension decide the packets of captures otherwise, and
     /// what each costs.
     ///
     /// Exit codes: 0 they decide alike, 1 they do not, or it could not be done, 2 usage, 3 a
-    /// capture is damaged; what could be read of it was used.
+    /// capture cannot be read, or not to its end; what could be read was used.
     Diff(diff::Diff),
     /// Say what an extension's file is, and whether it would load.
     ///
@@ -121,6 +125,9 @@ pub enum CliError {
          where it is, or its file"
     )]
     NoSuchPlace(String),
+    /// A configuration starts nothing.
+    #[error("{}: it starts no extension, so there is nothing to replay through; give --ext", .0.display())]
+    StartsNothing(PathBuf),
     /// Captures could not be read to their end.
     #[error("{}", lines(.0))]
     Damaged(Vec<CaptureError>),
@@ -170,8 +177,8 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// What the program ends with: 0 where whoever reads has read enough, 3 where input is damaged,
-    /// and else 1.
+    /// What the program ends with: 0 where whoever reads has read enough, 2 for wrong usage, 3 where
+    /// input is damaged, and else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Print(error) | Self::Test(test::TestError::Print(error))
@@ -180,18 +187,14 @@ impl CliError {
                 0
             }
             Self::Replay(ReplayError::Output(OutputError::Closed(_))) => 0,
-            Self::Damaged(_) | Self::Replay(ReplayError::Capture(_)) => 3,
+            Self::Damaged(_) | Self::Replay(ReplayError::Unread(_)) => 3,
+            Self::Replay(ReplayError::InputOnce(_)) => 2,
+            Self::Replay(ReplayError::Output(OutputError::IsInput(_) | OutputError::Twice(_))) => 2,
             Self::Bench(error) if error.is_damage() => 3,
             Self::Test(error) if error.is_of_files() => 3,
             _ => 1,
         }
     }
-}
-
-/// Several errors, a line each.
-fn lines(errors: &[CaptureError]) -> String {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    lines.join("\n")
 }
 
 /// Does what the command line says.

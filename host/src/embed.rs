@@ -129,8 +129,9 @@ impl Chain {
         self.chain.needs()
     }
 
-    /// The faults since this was asked last. A flood of them is counted only, see
-    /// [`FaultReport::untold`].
+    /// The faults since this was asked last: at most 1,024, later ones are counted only
+    /// ([`Member::counters`]). Of a chain that goes by the machine's time a flood is thinned out,
+    /// see [`FaultReport::untold`].
     pub fn take_faults(&mut self) -> Vec<FaultReport> {
         self.faults.try_iter().collect()
     }

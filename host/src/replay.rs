@@ -8,10 +8,12 @@
 //! | `fan.rs` | several workers, to which flows are dealt out |
 //! | `sinks.rs` | who wants to know of each frame, in order: |
 //! | `output.rs` | the files of those that go on, and of those that are dropped |
+//! | `whole.rs` | files that are written whole, or not at all |
 //! | `golden.rs` | the verdicts that are recorded, or expected |
 //! | `summary.rs` | what is told at the end |
 //! | `diff.rs` | two versions over the same packets |
 
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,10 +36,12 @@ mod seated;
 mod single;
 mod sinks;
 mod summary;
+mod whole;
 
 pub use diff::{Compared, Diff, Side, diff};
 pub use golden::{Difference, Differences};
 pub use output::{OutputError, Outputs};
+use sinks::Sinks;
 pub use summary::{ExtensionSummary, FaultSummary, Summary};
 
 /// How captures are replayed.
@@ -86,9 +90,9 @@ pub enum ReplayError {
     /// An extension cannot be had, or will not start.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// Nothing of a capture can be read.
-    #[error(transparent)]
-    Capture(#[from] CaptureError),
+    /// No capture can be read.
+    #[error("{}", lines(.0))]
+    Unread(Vec<CaptureError>),
     /// A file besides cannot be written or read.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -101,9 +105,27 @@ pub enum ReplayError {
     /// The system gives no thread.
     #[error("cannot start a worker's thread: {0}")]
     NoThread(#[source] io::Error),
-    /// The standard input is gone after the first time.
-    #[error("the standard input (-) cannot be read more than once: save it to a file for --repeat")]
-    InputOnce,
+    /// What is no file is gone after the first time.
+    #[error("{} cannot be read more than once: save it to a file for --repeat", .0.display())]
+    InputOnce(PathBuf),
+    /// Somebody had it stop.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
+}
+
+/// Several errors, a line each.
+pub(crate) fn lines(errors: &[CaptureError]) -> String {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// What whoever watches wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Go {
+    /// It is to go on.
+    On,
+    /// It is to stop, and leave nothing.
+    Stop,
 }
 
 /// How far a replay is, for whoever watches.
@@ -132,11 +154,19 @@ impl Progress {
 pub fn replay(
     loaded: &Loaded,
     replay: Replay,
-    watch: impl FnMut(&Progress),
+    watch: impl FnMut(&Progress) -> Go,
 ) -> Result<Summary, ReplayError> {
-    let is_input = |path: &PathBuf| path.as_os_str() == "-";
-    if replay.times > 1 && replay.inputs.iter().any(is_input) {
-        return Err(ReplayError::InputOnce);
+    let is_gone = |path: &&PathBuf| {
+        let known = fs::metadata(path.as_path());
+        path.as_os_str() == "-" || known.is_ok_and(|known| !known.is_file())
+    };
+    if let Some(input) = replay
+        .inputs
+        .iter()
+        .find(is_gone)
+        .filter(|_| replay.times > 1)
+    {
+        return Err(ReplayError::InputOnce(input.clone()));
     }
     let sinks = replay.outputs.open(&replay.inputs)?;
     let frames = Frames::new(replay.inputs, replay.times);
@@ -166,6 +196,17 @@ pub fn replay(
         fan.run(loaded, watch)?
     };
     summary.took = began.elapsed();
+    Ok(summary)
+}
+
+/// Ends a replay: puts what was written in its place.
+fn ended(mut summary: Summary, sinks: Sinks, reading: &Reading) -> Result<Summary, ReplayError> {
     summary.damage = reading.take_damage();
+    if summary.packets == 0 && !summary.damage.is_empty() {
+        return Err(ReplayError::Unread(summary.damage));
+    }
+    let interfaces = reading.sheet().interfaces().clone();
+    summary.learn(&interfaces);
+    summary.differences = sinks.finish(&interfaces)?;
     Ok(summary)
 }

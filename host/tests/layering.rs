@@ -349,7 +349,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("clap_complete", &["completion"]),
     ("postcard", &["handover"]),
     ("clap_mangen", &["cli"]),
-    ("anyhow", &["bin", "runtime/engine.rs"]),
+    ("anyhow", &["runtime/engine.rs"]),
     // Nothing asynchronous on a worker. The last one only gets a type.
     (
         "tokio",

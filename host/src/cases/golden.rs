@@ -10,7 +10,9 @@ use crate::config::mask;
 use crate::document::{Problems, Section, parsed, string};
 use crate::embed::Loaded;
 use crate::packet::Hook;
-use crate::replay::{Difference as Otherwise, Differences, Outputs, Replay, ReplayError, replay};
+use crate::replay::{
+    Difference as Otherwise, Differences, Go, Outputs, Replay, ReplayError, replay,
+};
 use crate::source::pcap::Choice;
 use crate::summary::Summary;
 
@@ -106,10 +108,10 @@ impl Golden {
             },
             ..Replay::default()
         };
-        let summary = replay(loaded, wanted, |_| {})?;
-        match summary.damage.into_iter().next() {
-            Some(damage) => Err(damage.into()),
-            None => Ok((summary.packets, summary.differences.unwrap_or_default())),
+        let summary = replay(loaded, wanted, |_| Go::On)?;
+        match summary.damage.is_empty() {
+            false => Err(ReplayError::Unread(summary.damage)),
+            true => Ok((summary.packets, summary.differences.unwrap_or_default())),
         }
     }
 

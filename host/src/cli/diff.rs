@@ -10,6 +10,7 @@ use super::replay::each;
 use super::{CliError, differences};
 use crate::embed::Chain;
 use crate::replay::{self, Compared, ReplayError, Side};
+use crate::source::pcap::Intake;
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, clap::Args)]
@@ -49,6 +50,7 @@ pub(super) fn diff(options: Diff) -> Result<(), CliError> {
     let chain = |named: &Named| -> Result<Chain, CliError> {
         let builder = Chain::builder().runtime(runtime.clone());
         let builder = builder.deterministic(options.packets.seed);
+        let builder = builder.links(Intake::chosen(&options.packets.devices));
         let chain = builder.extension(named.extension(ext_dir)?).build();
         Ok(chain.map_err(ReplayError::from)?)
     };

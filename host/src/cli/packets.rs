@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::CliError;
+use crate::chain::{PolicyChange, QuarantineChange};
 use crate::config::Config;
 use crate::embed::{BuildError, Chain, ChainBuilder, Extension};
 use crate::event::Wanted;
@@ -14,6 +15,15 @@ use crate::registry::canonical;
 use crate::replay::ReplayError;
 use crate::runtime::{CodeCache, Runtime};
 use crate::source::pcap::Choice;
+
+/// Whoever fails is asked again with the next packet.
+const ASKED_AGAIN: PolicyChange = PolicyChange {
+    on_fault: None,
+    on_quarantine: None,
+    on_overload: None,
+    quarantine: Some(QuarantineChange::Off),
+    rollback: None,
+};
 
 /// What packets of captures are to a chain.
 #[derive(Debug, clap::Args)]
@@ -81,8 +91,14 @@ pub(super) struct Named {
 /// # Errors
 /// There is no name.
 pub(super) fn named(text: &str) -> Result<Named, String> {
-    let (name, params) = text.split_once('=').unwrap_or((text, ""));
-    if name.is_empty() {
+    // A path may have `=` in it.
+    let end = text.find(".wasm=").map(|at| at + ".wasm".len());
+    let (name, params) = match end {
+        Some(end) => (&text[..end], &text[end + 1..]),
+        None if text.ends_with(".wasm") => (text, ""),
+        None => text.split_once('=').unwrap_or((text, "")),
+    };
+    if name.is_empty() || name.starts_with('=') {
         return Err("give FILE.wasm or NAME, and parameters as NAME=PARAMS".to_owned());
     }
     Ok(Named {
@@ -100,7 +116,15 @@ impl Named {
         is_wasm || self.name.contains('/')
     }
 
-    /// The one that is wanted; names are looked for in a directory.
+    /// The files that it is made from, as far as they are named.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let wasm = self.is_file().then_some(&*self.name);
+        let params = self.params.strip_prefix('@');
+        wasm.into_iter().chain(params).map(PathBuf::from).collect()
+    }
+
+    /// The one that is wanted; names are looked for in a directory. It is never quarantined: each
+    /// packet shows what it is.
     pub(super) fn extension(&self, ext_dir: Option<&Path>) -> Result<Extension, CliError> {
         let params = params::expand(self.params.clone());
         let params = params.map_err(|error| CliError::Params {
@@ -109,14 +133,15 @@ impl Named {
             error,
         })?;
         if self.is_file() {
-            return Ok(Extension::file(&self.name).params(params));
+            let extension = Extension::file(&self.name).params(params);
+            return Ok(extension.policy(ASKED_AGAIN));
         }
         let Some(ext_dir) = ext_dir else {
             return Err(CliError::NoSuchPlace(self.name.clone()));
         };
         let origin = format!("--ext {}", self.name);
         let wanted = Wanted::new(origin, canonical(&self.name), params);
-        Ok(Extension::wanted(ext_dir, wanted))
+        Ok(Extension::wanted(ext_dir, wanted).policy(ASKED_AGAIN))
     }
 }
 
@@ -154,7 +179,14 @@ pub(super) fn chain(
             flows: settings.bypass_bits,
         })
         .deterministic(seed);
-    for wanted in file.extensions.into_iter().filter(|wanted| wanted.start) {
+    let started = file.extensions.into_iter().filter(|wanted| wanted.start);
+    let started: Vec<Wanted> = started.collect();
+    if let Some(config) = config.filter(|_| started.is_empty() && extensions.is_empty()) {
+        return Err(CliError::StartsNothing(config.to_owned()));
+    }
+    for mut wanted in started {
+        let quarantine = wanted.policy.quarantine.or(ASKED_AGAIN.quarantine);
+        wanted.policy.quarantine = quarantine;
         let Some(ext_dir) = &ext_dir else {
             return Err(CliError::NoExtDir(
                 config.map(Path::to_owned).unwrap_or_default(),

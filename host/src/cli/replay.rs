@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use tabwriter::TabWriter;
 
 use super::packets::{self, Named, Packets};
-use super::{CliError, differences};
-use crate::replay::{self, ExtensionSummary, Outputs, Progress, Replay as Wanted, Summary};
+use super::{CliError, differences, interrupt};
+use crate::replay::{self, ExtensionSummary, Go, Outputs, Progress, Replay as Wanted, Summary};
+use crate::source::pcap::Intake;
 use crate::telemetry::{self, LogFormat};
 
 /// More workers than this are of no use.
@@ -115,6 +116,9 @@ pub(super) fn replay(options: Replay) -> Result<(), CliError> {
         &options.extensions,
         seed,
     )?;
+    let chain = chain.links(Intake::chosen(&devices));
+    let mut kept: Vec<PathBuf> = options.config.iter().cloned().collect();
+    kept.extend(options.extensions.iter().flat_map(Named::files));
     let to_stdout = [&options.survivors, &options.dropped, &options.record];
     let is_stdout =
         |path: &&Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str() == "-");
@@ -134,10 +138,18 @@ pub(super) fn replay(options: Replay) -> Result<(), CliError> {
             dropped: options.dropped,
             record: options.record,
             expect: options.expect,
+            kept,
         },
     };
+    interrupt::listen();
     let loaded = chain.load().map_err(replay::ReplayError::from)?;
-    let summary = replay::replay(&loaded, wanted, |progress| show(bar.as_ref(), progress));
+    let summary = replay::replay(&loaded, wanted, |progress| {
+        show(bar.as_ref(), progress);
+        match interrupt::came() {
+            true => Go::Stop,
+            false => Go::On,
+        }
+    });
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
@@ -243,8 +255,13 @@ fn text(summary: &Summary) -> String {
         text.push_str(&table(&summary.extensions));
     }
     for extension in &summary.extensions {
-        for info in &extension.infos {
-            let _ = writeln!(text, "{}:", extension.name);
+        let several = extension.infos.len() > 1;
+        for (worker, info) in extension.infos.iter().enumerate() {
+            let Some(info) = info else { continue };
+            let _ = match several {
+                true => writeln!(text, "{}, worker {worker}:", extension.name),
+                false => writeln!(text, "{}:", extension.name),
+            };
             for line in info.lines() {
                 let _ = writeln!(text, "  {line}");
             }
@@ -258,6 +275,12 @@ fn text(summary: &Summary) -> String {
             text,
             "{}: {} failed {} times ({}{packet}): {}",
             way.extension, way.call, way.count, way.kind, way.first
+        );
+    }
+    for link_type in &summary.unknown_links {
+        let _ = writeln!(
+            text,
+            "link type {link_type} is not known: its packets passed unseen"
         );
     }
     if let Some(expected) = &summary.differences {
@@ -322,6 +345,7 @@ fn json(summary: &Summary) -> Value {
         })
     });
     let damage = summary.damage.iter().map(ToString::to_string);
+    let unknown = summary.unknown_links.iter().map(ToString::to_string);
     let seconds = summary.took.as_secs_f64();
     json!({
         "packets": summary.packets,
@@ -337,6 +361,7 @@ fn json(summary: &Summary) -> Value {
         "extensions": extensions.collect::<Vec<_>>(),
         "fault-kinds": ways.collect::<Vec<_>>(),
         "differences": summary.differences.as_ref().map(differences::json),
+        "unknown-link-types": unknown.collect::<Vec<_>>(),
         "damage": damage.collect::<Vec<_>>(),
         "seconds": seconds,
         "ns-per-packet": each(summary.took.as_nanos(), summary.packets),

@@ -1,7 +1,7 @@
 //! Loaded extensions, of which there can be any number of instances.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::extension::{Extension, From};
 use super::{BuildError, Chain, Member};
@@ -11,6 +11,9 @@ use crate::packet::{Links, MarkRules, Needs};
 use crate::registry::{self, Registry, canonical};
 use crate::runtime::{Compiled, Context, Description, Instance, Runtime};
 use crate::telemetry::{LogLevel, StageCounters};
+
+/// So many faults may wait to be asked for; those of a batch and the calls after it fit in.
+const FAULTS_MAX: usize = 1024;
 
 /// The extensions of a chain, compiled.
 pub struct Loaded {
@@ -96,7 +99,7 @@ impl Loaded {
     /// # Errors
     /// An extension will not start.
     pub fn seat(&self, worker: u32, workers: u32) -> Result<Seat, BuildError> {
-        let (reporter, faults) = channel();
+        let (reporter, faults) = sync_channel(FAULTS_MAX);
         let mut seat = Seat {
             places: Vec::with_capacity(self.extensions.len()),
             members: Vec::with_capacity(self.extensions.len()),
@@ -117,7 +120,7 @@ impl Loaded {
                 worker,
                 Box::new(move |report| {
                     // Whoever does not listen any more is not told.
-                    let _ = reporter.send(report);
+                    let _ = reporter.try_send(report);
                 }),
             );
             stage.set_terms(ready.terms);

@@ -17,21 +17,22 @@ use std::task::Waker;
 use std::thread::{self, JoinHandle};
 
 use super::item::Item;
-use super::seated::{Done, Seated};
+use super::seated::{Done, Faults, Seated};
 use super::single::TOLD_EVERY;
 use super::sinks::Sinks;
 use super::summary::{Summary, Tally};
-use super::{Progress, ReplayError};
+use super::{Go, Progress, ReplayError, ended};
 use crate::capture::{Interface, split};
-use crate::chain::{Chain, FaultReport, flow_number};
+use crate::chain::{Chain, flow_number};
 use crate::embed::Loaded;
-use crate::packet::{Batch, Links, Needs};
+use crate::packet::{BATCH_MAX, Batch, Links, Needs};
 use crate::source::pcap::{Devices, FileMeter, Frames, Intake, Pace, Put, Reading, Sheet, Taken};
 use crate::source::{Meter, PacketSource, Received, SourceError};
 use crate::worker::{Witness, WorkerError};
 
-/// After so many frames all batches are sent.
+/// After so many frames, or bytes of them, all batches are sent.
 const WINDOW: u64 = 4096;
+const WINDOW_BYTES: usize = 4 << 20;
 /// So many batches may wait for a worker, or for the merger from each worker.
 const WAITING: usize = 4;
 
@@ -91,6 +92,8 @@ struct Dealer {
     batch: usize,
     hands: Vec<Hand>,
     reading: Arc<Reading>,
+    /// How many bytes of frames came since all batches were sent.
+    bytes: usize,
 }
 
 impl Dealer {
@@ -112,8 +115,9 @@ impl Dealer {
                 }
             };
             since += 1;
-            if since == WINDOW {
+            if since == WINDOW || self.bytes >= WINDOW_BYTES {
                 since = 0;
+                self.bytes = 0;
                 sends = true;
             }
             if !self.send(sends) || is_over {
@@ -131,13 +135,15 @@ impl Dealer {
             intake,
             pace,
             hands,
+            reading,
+            bytes,
             ..
         } = self;
         let mut waits = false;
         let is_idle = pace.is_some() && hands.iter().all(|hand| hand.next.batch.is_empty());
-        let taken = frames.next(|frame, interface| {
+        let taken = frames.next(|frame, interface, file| {
             if let Some(pace) = pace
-                && !pace.is_due(frame.time_ns, is_idle)
+                && !pace.is_due(file, frame.time_ns, is_idle, reading)
             {
                 waits = true;
                 return Taken::No;
@@ -149,7 +155,10 @@ impl Dealer {
             let worker = packet.unwrap_or_default() % hands.len() as u64;
             let load = &mut *hands[worker as usize].next;
             match intake.put(frame, interface, &mut load.batch, &mut load.sheet) {
-                Put::In => Taken::Yes,
+                Put::In => {
+                    *bytes += frame.bytes.len();
+                    Taken::Yes
+                }
                 Put::NewDevice => {
                     waits = true;
                     Taken::No
@@ -227,7 +236,7 @@ impl PacketSource for LoadSource {
 struct Eye {
     reading: Arc<Reading>,
     tally: Arc<Mutex<Tally>>,
-    faults: Receiver<FaultReport>,
+    faults: Faults,
     /// The merger, if anybody wants to know of each frame.
     merger: Option<SyncSender<Made>>,
 }
@@ -264,7 +273,7 @@ impl Fan {
     pub(super) fn run(
         mut self,
         loaded: &Loaded,
-        mut watch: impl FnMut(&Progress),
+        mut watch: impl FnMut(&Progress) -> Go,
     ) -> Result<Summary, ReplayError> {
         let has_sinks = !self.sinks.is_empty();
         let (merger, made) = sync_channel(WAITING * self.workers as usize);
@@ -281,9 +290,10 @@ impl Fan {
             frames: self.frames,
             intake: self.intake,
             pace: self.paced.then(Pace::new),
-            batch: self.batch,
+            batch: self.batch.clamp(1, BATCH_MAX),
             hands,
             reading: self.reading.clone(),
+            bytes: 0,
         };
         let named = |name: String| thread::Builder::new().name(name);
         let mut working = Vec::new();
@@ -303,8 +313,12 @@ impl Fan {
         let progress = Progress::default();
         let merged = merge(&made, &mut self.sinks, &self.reading, || {
             progress.follow(&self.reading);
-            watch(&progress);
+            watch(&progress)
         });
+        if matches!(merged, Err(ReplayError::Interrupted)) {
+            // A thread may be in the middle of a read that never ends.
+            return Err(ReplayError::Interrupted);
+        }
         deals
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -324,9 +338,7 @@ impl Fan {
         if let Some(error) = failed {
             return Err(error.into());
         }
-        let interfaces = self.reading.sheet().interfaces().clone();
-        summary.differences = self.sinks.finish(&interfaces)?;
-        Ok(summary)
+        ended(summary, self.sinks, &self.reading)
     }
 }
 
@@ -377,13 +389,16 @@ fn merge(
     made: &Receiver<Made>,
     sinks: &mut Sinks,
     reading: &Reading,
-    mut watch: impl FnMut(),
+    mut watch: impl FnMut() -> Go,
 ) -> Result<(), ReplayError> {
     let mut waiting = BTreeMap::new();
     let mut next = 1;
     let mut result = Ok(());
     loop {
-        watch();
+        if watch() == Go::Stop {
+            reading.stop();
+            return Err(ReplayError::Interrupted);
+        }
         match made.recv_timeout(TOLD_EVERY) {
             Ok(Made { items, interfaces }) => {
                 for item in items {

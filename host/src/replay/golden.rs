@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::item::Item;
-use super::output::{OutputError, Sink, Written};
+use super::output::OutputError;
+use super::whole::{Sink, Written};
 use crate::chain::Saying;
 use crate::packet::Settlement;
 
@@ -149,6 +150,9 @@ pub(super) struct Expected {
     /// Which line was read last.
     at: u64,
     line: String,
+    /// The number of the verdict at hand, if there is one, and of the last one that was.
+    number: Option<u64>,
+    last: u64,
     came: String,
     differences: Differences,
 }
@@ -164,6 +168,8 @@ impl Expected {
             lines: BufReader::new(File::open(path).map_err(unreadable)?),
             at: 0,
             line: String::new(),
+            number: None,
+            last: 0,
             came: String::new(),
             differences: Differences::default(),
         };
@@ -205,57 +211,77 @@ impl Expected {
         }
     }
 
-    /// Reads the next verdict; false if there is none.
-    fn next(&mut self) -> Result<bool, OutputError> {
+    /// Has the next verdict at hand, and gives its number; none if there is none.
+    fn next(&mut self) -> Result<Option<u64>, OutputError> {
+        if self.number.is_some() {
+            return Ok(self.number);
+        }
         while self.read()? {
             let text = self.line.trim();
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }
-            let number = text.split(' ').next().unwrap_or_default();
-            if number.parse::<u64>().is_err() || !text.contains(' ') {
+            let number = text.split_once(' ').map(|(number, _)| number.parse());
+            let Some(Ok(number)) = number else {
                 let text: String = text.chars().take(60).collect();
                 return Err(self.wrong(format!(
                     "{text:?} is no verdict; one is `NUMBER VERDICT`, as `2 drop by=icmp-drop`"
                 )));
+            };
+            if number <= self.last {
+                return Err(self.wrong(format!("{number} comes after {}", self.last)));
             }
-            return Ok(true);
+            self.last = number;
+            self.number = Some(number);
+            return Ok(self.number);
         }
-        self.line.clear();
-        Ok(false)
+        Ok(None)
+    }
+
+    /// The verdict at hand did not come.
+    fn miss(&mut self, number: u64) {
+        self.number = None;
+        let expected = self.line.trim();
+        self.differences.add(|| Difference {
+            number,
+            bytes: Vec::new(),
+            length: 0,
+            expected: Some(expected.to_owned()),
+            came: None,
+        });
     }
 
     pub(super) fn take(&mut self, item: &Item) -> Result<(), OutputError> {
-        let is_expected = self.next()?;
+        let number = item.framed.number;
+        let mut expected = self.next()?;
+        while let Some(missed) = expected.filter(|expected| *expected < number) {
+            self.miss(missed);
+            expected = self.next()?;
+        }
+        let is_expected = expected == Some(number);
         self.came.clear();
         // Writing to a string cannot fail.
         let _ = write!(self.came, "{}", Line(item));
         let expected = self.line.trim();
-        if expected != self.came {
+        if !is_expected || expected != self.came {
             let came = &self.came;
             self.differences.add(|| Difference {
-                number: item.framed.number,
+                number,
                 bytes: item.record.bytes.clone(),
                 length: item.record.came.original_length,
                 expected: is_expected.then(|| expected.to_owned()),
                 came: Some(came.clone()),
             });
         }
+        if is_expected {
+            self.number = None;
+        }
         Ok(())
     }
 
     pub(super) fn finish(mut self) -> Result<Differences, OutputError> {
-        while self.next()? {
-            let expected = self.line.trim();
-            let number = expected.split(' ').next().unwrap_or_default();
-            self.differences.add(|| Difference {
-                // It was looked at.
-                number: number.parse().unwrap_or_default(),
-                bytes: Vec::new(),
-                length: 0,
-                expected: Some(expected.to_owned()),
-                came: None,
-            });
+        while let Some(missed) = self.next()? {
+            self.miss(missed);
         }
         Ok(self.differences)
     }

@@ -1,7 +1,7 @@
 //! One worker of a replay: the same as of a kernel's queue, at a desk of its own.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ReplayError;
 use crate::chain::{FaultReport, Lifecycle};
@@ -11,6 +11,18 @@ use crate::source::pcap::Devices;
 use crate::telemetry::WorkerCounters;
 use crate::worker::{Desk, Generation, Order, Witness, Worker, WorkerError};
 
+/// Where faults are told, to the witness and, after the last batch, to whoever finishes.
+#[derive(Clone)]
+pub(super) struct Faults(Arc<Mutex<Receiver<FaultReport>>>);
+
+impl Faults {
+    /// Those since this was asked last. Both are on one thread, so nobody waits.
+    pub(super) fn take(&self) -> Vec<FaultReport> {
+        let faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        faults.try_iter().collect()
+    }
+}
+
 /// A worker that can begin.
 pub(super) struct Seated {
     worker: Worker,
@@ -18,6 +30,7 @@ pub(super) struct Seated {
     mailbox: Sender<Order>,
     counters: Arc<WorkerCounters>,
     members: Vec<Member>,
+    faults: Faults,
 }
 
 /// What a worker did.
@@ -26,6 +39,8 @@ pub(super) struct Done {
     pub(super) members: Vec<Member>,
     /// What each extension told of its state at the end.
     pub(super) infos: Vec<Option<String>>,
+    /// How they failed after the last batch.
+    pub(super) faults: Vec<FaultReport>,
 }
 
 impl Seated {
@@ -35,7 +50,7 @@ impl Seated {
         loaded: &Loaded,
         [number, workers]: [u32; 2],
         source: impl FnOnce(Devices) -> Box<dyn PacketSource>,
-        witness: impl FnOnce(Receiver<FaultReport>) -> Box<dyn Witness>,
+        witness: impl FnOnce(Faults) -> Box<dyn Witness>,
         journal: bool,
     ) -> Result<Self, ReplayError> {
         let Seat {
@@ -43,11 +58,12 @@ impl Seated {
             members,
             faults,
         } = loaded.seat(number, workers)?;
+        let faults = Faults(Arc::new(Mutex::new(faults)));
         let (mailbox, orders) = channel();
         let counters = Arc::<WorkerCounters>::default();
         let desk = Desk::new(orders, Arc::default(), counters.clone(), loaded.marks())
             .timed(loaded.timing())
-            .witnessed(witness(faults), journal);
+            .witnessed(witness(faults.clone()), journal);
         let (adopted, _) = channel();
         // Its desk has the other end.
         let _ = mailbox.send(Order::Adopt(Generation::new(1, places), adopted));
@@ -60,6 +76,7 @@ impl Seated {
             mailbox,
             counters,
             members,
+            faults,
         })
     }
 
@@ -81,6 +98,7 @@ impl Seated {
             counters: self.counters,
             members: self.members,
             infos,
+            faults: self.faults.take(),
         })
     }
 }

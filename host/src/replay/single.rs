@@ -1,18 +1,18 @@
 //! One worker, which reads the captures itself.
 
 use std::mem;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::item::Item;
 use super::output::OutputError;
-use super::seated::Seated;
+use super::seated::{Faults, Seated};
 use super::sinks::Sinks;
 use super::summary::{Summary, Tally};
-use super::{Progress, ReplayError};
-use crate::chain::{Chain, FaultReport};
+use super::{Go, Progress, ReplayError, ended};
+use crate::chain::Chain;
 use crate::embed::Loaded;
 use crate::packet::{Batch, Links};
 use crate::source::pcap::{Frames, Intake, Pace, PcapSource, Reading};
@@ -42,7 +42,7 @@ struct Seen {
 struct Eye {
     reading: Arc<Reading>,
     seen: Arc<Mutex<Seen>>,
-    faults: Receiver<FaultReport>,
+    faults: Faults,
     has_sinks: bool,
     item: Item,
 }
@@ -73,7 +73,7 @@ impl Single {
     pub(super) fn run(
         self,
         loaded: &Loaded,
-        mut watch: impl FnMut(&Progress),
+        mut watch: impl FnMut(&Progress) -> Go,
     ) -> Result<Summary, ReplayError> {
         let Self {
             frames,
@@ -112,30 +112,40 @@ impl Single {
             has_sinks,
         )?;
         let thread = thread::Builder::new().name("ipqext-replay".to_owned());
-        let main = thread::current();
+        let (sends, ends) = channel();
         let work = thread.spawn(move || {
-            let done = seated.run();
-            main.unpark();
-            done
+            // Nobody waits for it any more if all is to stop.
+            let _ = sends.send(seated.run());
         });
         let work = work.map_err(ReplayError::NoThread)?;
         let progress = Progress::default();
-        while !work.is_finished() {
-            thread::park_timeout(TOLD_EVERY);
+        let done = loop {
+            match ends.recv_timeout(TOLD_EVERY) {
+                Ok(done) => break done?,
+                Err(RecvTimeoutError::Timeout) => {}
+                // Its panics are caught; what is not is one of ours.
+                Err(RecvTimeoutError::Disconnected) => match work.join() {
+                    Err(panic) => std::panic::resume_unwind(panic),
+                    Ok(()) => return Err(ReplayError::Interrupted),
+                },
+            }
             progress.follow(&reading);
-            watch(&progress);
-        }
-        let done = work
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            if watch(&progress) == Go::Stop {
+                reading.stop();
+                // It may be in the middle of a read that never ends: what it would write is
+                // thrown away here.
+                drop(mem::take(
+                    &mut *seen.lock().unwrap_or_else(PoisonError::into_inner),
+                ));
+                return Err(ReplayError::Interrupted);
+            }
+        };
         let seen = mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(error) = seen.error {
             return Err(error.into());
         }
         let mut summary = Summary::default();
         summary.add(&done, seen.tally);
-        let interfaces = reading.sheet().interfaces().clone();
-        summary.differences = seen.sinks.finish(&interfaces)?;
-        Ok(summary)
+        ended(summary, seen.sinks, &reading)
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::golden::{Differences, Expected, Recorder};
 use super::item::Item;
-use super::output::{OutputError, Packets, Written};
+use super::output::{OutputError, Packets};
+use super::whole::Written;
 use crate::capture::Interface;
 
 /// Everybody who wants to know of each frame, in order.
@@ -28,7 +29,8 @@ impl Sinks {
         survivors.is_none() && dropped.is_none() && record.is_none() && expected.is_none()
     }
 
-    /// Tells them of a frame.
+    /// Tells them of a frame. Who has seen enough is not told any more; if that was the last one,
+    /// it is an error.
     pub(super) fn take(
         &mut self,
         item: &Item,
@@ -38,16 +40,37 @@ impl Sinks {
             true => &mut self.survivors,
             false => &mut self.dropped,
         };
-        if let Some(packets) = packets {
-            packets.take(item, interfaces)?;
+        let told = packets.as_mut().map(|to| to.take(item, interfaces));
+        let told = self.goes_on(told, |sinks| match item.survives() {
+            true => sinks.survivors = None,
+            false => sinks.dropped = None,
+        });
+        told?;
+        let told = self.record.as_mut().map(|record| record.take(item));
+        self.goes_on(told, |sinks| sinks.record = None)?;
+        match &mut self.expected {
+            Some(expected) => expected.take(item),
+            None => Ok(()),
         }
-        if let Some(record) = &mut self.record {
-            record.take(item)?;
+    }
+
+    /// Goes on without who has closed its end, if there are others.
+    fn goes_on(
+        &mut self,
+        told: Option<Result<(), OutputError>>,
+        forget: impl FnOnce(&mut Self),
+    ) -> Result<(), OutputError> {
+        match told {
+            Some(Err(OutputError::Closed(path))) => {
+                forget(self);
+                match self.is_empty() {
+                    true => Err(OutputError::Closed(path)),
+                    false => Ok(()),
+                }
+            }
+            Some(told) => told,
+            None => Ok(()),
         }
-        if let Some(expected) = &mut self.expected {
-            expected.take(item)?;
-        }
-        Ok(())
     }
 
     /// There are no more. What is not as expected, if something was.
@@ -56,13 +79,24 @@ impl Sinks {
         interfaces: &Arc<Vec<Interface>>,
     ) -> Result<Option<Differences>, OutputError> {
         let differences = self.expected.map(Expected::finish).transpose()?;
+        let packets = [self.survivors, self.dropped].into_iter().flatten();
+        let closed = packets.map(|packets| packets.close(interfaces));
+        let closed = closed.chain(self.record.map(Recorder::close));
         let mut written = Vec::new();
-        for packets in [self.survivors, self.dropped].into_iter().flatten() {
-            written.push(packets.close(interfaces)?);
+        let mut left = None;
+        for closed in closed {
+            match closed {
+                Ok(file) => written.push(file),
+                Err(OutputError::Closed(path)) => left = Some(path),
+                Err(error) => return Err(error),
+            }
         }
-        written.extend(self.record.map(Recorder::close).transpose()?);
+        let is_last = written.is_empty() && differences.is_none();
         // All of them are whole, or none comes to its place.
         written.into_iter().try_for_each(Written::place)?;
-        Ok(differences)
+        match left.filter(|_| is_last) {
+            Some(path) => Err(OutputError::Closed(path)),
+            None => Ok(differences),
+        }
     }
 }

@@ -1,15 +1,14 @@
 //! What is told at the end of a replay.
 
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::golden::Differences;
-use super::seated::Done;
-use crate::capture::CaptureError;
+use super::seated::{Done, Faults};
+use crate::capture::{CaptureError, Interface, LinkType};
 use crate::chain::{FaultKind, FaultReport};
 use crate::packet::Batch;
 use crate::source::pcap::{Content, Sheet};
-use crate::telemetry::{Counter, StageCounters, WorkerCounters};
+use crate::telemetry::{StageCounters, WorkerCounters};
 
 /// What came of a replay.
 #[derive(Debug, Default)]
@@ -40,6 +39,8 @@ pub struct Summary {
     pub ways: Vec<FaultSummary>,
     /// How long it took, from the first byte to the last.
     pub took: Duration,
+    /// Link types of which nothing is known: their packets were passed on unseen.
+    pub unknown_links: Vec<LinkType>,
     /// The captures that could not be read to their end.
     pub damage: Vec<CaptureError>,
     /// What is not as expected, if something was.
@@ -55,8 +56,8 @@ pub struct ExtensionSummary {
     pub version: String,
     /// All its counters, by name.
     pub counts: Vec<(&'static str, u64)>,
-    /// What it told of its state at the end, on each worker that has something to tell.
-    pub infos: Vec<String>,
+    /// What it told of its state at the end, on each worker; none where it has nothing to tell.
+    pub infos: Vec<Option<String>>,
 }
 
 impl ExtensionSummary {
@@ -93,18 +94,18 @@ pub(super) struct Tally {
     ways: Vec<(usize, FaultKind, FaultSummary)>,
 }
 
-/// So many ways to fail are told apart; more are counted as the last.
+/// So many ways to fail are told apart; of a call that fails in others, too, only the first is told.
 const WAYS_MAX: usize = 64;
 
 impl Tally {
     /// Counts what is in a batch.
-    pub(super) fn add(&mut self, batch: &Batch, sheet: &Sheet, faults: &Receiver<FaultReport>) {
+    pub(super) fn add(&mut self, batch: &Batch, sheet: &Sheet, faults: &Faults) {
         let others = sheet.frames().iter();
         let others = others.filter(|framed| framed.content == Content::Other);
         self.not_ip += others.count() as u64;
         let altered = batch.entries().iter().filter(|entry| entry.is_altered());
         self.altered += altered.count() as u64;
-        for report in faults.try_iter() {
+        for report in faults.take() {
             self.fault(&report);
         }
     }
@@ -136,26 +137,35 @@ impl Tally {
 
 impl Summary {
     /// Adds what a worker did.
-    pub(super) fn add(&mut self, done: &Done, tally: Tally) {
+    pub(super) fn add(&mut self, done: &Done, mut tally: Tally) {
         let Done {
             counters,
             members,
             infos,
+            faults,
         } = done;
+        for report in faults {
+            tally.fault(report);
+        }
         self.not_ip += tally.not_ip;
         self.altered += tally.altered;
-        let counts: [(&mut u64, fn(&WorkerCounters) -> &Counter); 7] = [
-            (&mut self.packets, |counters| &counters.received),
-            (&mut self.accepted, |counters| &counters.accepted),
-            (&mut self.dropped, |counters| &counters.dropped),
-            (&mut self.repeated, |counters| &counters.repeated),
-            (&mut self.stopped, |counters| &counters.stopped),
-            (&mut self.queued, |counters| &counters.queued),
-            (&mut self.batches, |counters| &counters.batches),
-        ];
-        for (sum, counter) in counts {
-            *sum += counter(counters).get();
-        }
+        let WorkerCounters {
+            received,
+            accepted,
+            dropped,
+            repeated,
+            stopped,
+            queued,
+            batches,
+            ..
+        } = &**counters;
+        self.packets += received.get();
+        self.accepted += accepted.get();
+        self.dropped += dropped.get();
+        self.repeated += repeated.get();
+        self.stopped += stopped.get();
+        self.queued += queued.get();
+        self.batches += batches.get();
         for (place, member) in members.iter().enumerate() {
             let StageCounters { faults, .. } = &*member.counters;
             self.faults += faults.get();
@@ -163,7 +173,7 @@ impl Summary {
             let info = infos.get(place).cloned().flatten();
             match self.extensions.get_mut(place) {
                 Some(known) => {
-                    known.infos.extend(info);
+                    known.infos.push(info);
                     for ((_, sum), (_, counter)) in known.counts.iter_mut().zip(counts) {
                         *sum += counter.get();
                     }
@@ -172,7 +182,7 @@ impl Summary {
                     name: member.description.name.clone(),
                     version: member.description.version.clone(),
                     counts: counts.map(|(name, counter)| (name, counter.get())).into(),
-                    infos: info.into_iter().collect(),
+                    infos: vec![info],
                 }),
             }
         }
@@ -184,8 +194,24 @@ impl Summary {
                 known.extension == way.extension && known.call == way.call && known.kind == way.kind
             });
             match known {
-                Some(known) => known.count += way.count,
+                Some(known) => {
+                    known.count += way.count;
+                    if way.packet.is_some() && way.packet < known.packet {
+                        (known.packet, known.first) = (way.packet, way.first);
+                    }
+                }
                 None => self.ways.push(way),
+            }
+        }
+    }
+}
+
+impl Summary {
+    /// Takes over what is known of the captures.
+    pub(super) fn learn(&mut self, interfaces: &[Interface]) {
+        for Interface { link_type, .. } in interfaces {
+            if !link_type.is_known() && !self.unknown_links.contains(link_type) {
+                self.unknown_links.push(*link_type);
             }
         }
     }

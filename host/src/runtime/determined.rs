@@ -9,7 +9,8 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
-/// A guest's clock. Until the first batch it shows the epoch.
+/// A guest's clock. It stands still during a call, and shows the epoch until the first batch, also
+/// where an instance takes over from one that failed.
 #[derive(Clone, Default)]
 pub(super) struct BatchClock(Arc<AtomicU64>);
 

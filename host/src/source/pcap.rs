@@ -137,23 +137,24 @@ impl PacketSource for PcapSource {
             frames,
             intake,
             pace,
+            reading,
             ..
         } = self;
         batch.begin(0);
-        if self.reading.is_stopped() {
+        if reading.is_stopped() {
             return Ok(Received::End);
         }
         if let Some(links) = intake.take_news() {
             (self.devices)(links);
             return Ok(Received::Woken);
         }
-        let mut sheet = self.reading.sheet();
+        let mut sheet = reading.sheet();
         sheet.begin(frames.interfaces());
         while batch.len() < self.batch_max {
             let mut next = Next::In;
-            let taken = frames.next(|frame, interface| {
+            let taken = frames.next(|frame, interface, file| {
                 if let Some(pace) = pace
-                    && !pace.is_due(frame.time_ns, batch.is_empty())
+                    && !pace.is_due(file, frame.time_ns, batch.is_empty(), reading)
                 {
                     next = Next::Later;
                     return Taken::No;
@@ -169,7 +170,7 @@ impl PacketSource for PcapSource {
             match taken {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => self.reading.note_damage(error),
+                Err(error) => reading.note_damage(error),
             }
             match next {
                 Next::In => {}
@@ -181,7 +182,7 @@ impl PacketSource for PcapSource {
         // Interfaces may have been described since.
         sheet.describe(frames.interfaces());
         batch.set_now_ns(frames.latest_ns());
-        self.reading.follow(frames);
+        reading.follow(frames);
         Ok(if batch.is_empty() {
             Received::End
         } else {

@@ -135,21 +135,8 @@ fn even_who_asks_the_clock_or_chance_decides_the_same_again() {
 fn who_fails_fails_on_the_same_packets_each_time_and_on_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let inputs = [capture(&dir.path().join("in.pcapng"), &frames(3000))];
-    let config = dir.path().join("config.toml");
-    // It is never quarantined: each packet shows what it is.
-    let file = format!(
-        "[daemon]\next-dir = {:?}\n[[extension]]\nname = 'panics-on'\nparams = 'on=5'\n\
-         start = true\n[extension.policy]\nquarantine = 'off'\n",
-        text(guests::hostile())
-    );
-    fs::write(&config, file).unwrap();
-    let with = |more: &[&str]| {
-        let more: Vec<&str> = ["-c", text(&config)]
-            .into_iter()
-            .chain(more.iter().copied())
-            .collect();
-        replayed(dir.path(), &inputs, &[], &more)
-    };
+    let extensions = [hostile("panics-on") + "=on=5"];
+    let with = |more: &[&str]| replayed(dir.path(), &inputs, &extensions, more);
     let first = with(&[]);
     let verdicts = String::from_utf8(first[0].clone()).unwrap();
     let failed = verdicts

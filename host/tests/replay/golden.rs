@@ -132,6 +132,19 @@ fn comments_and_empty_lines_count_for_nothing_and_lines_that_lack_or_are_too_man
     assert_eq!(told["differences"]["first"][0]["packet"], 11);
     assert_eq!(told["differences"]["first"][0]["expected"], Value::Null);
 
+    // One that lacks is one.
+    let without: Vec<&str> = verdicts
+        .lines()
+        .filter(|line| !line.starts_with("5 "))
+        .collect();
+    let without = recorded.with("without", &without.join("\n"));
+    let told = json(&recorded.expecting(&without, &icmp_drop, &["--json"]), 1);
+    assert_eq!(told["differences"]["count"], 1);
+    assert_eq!(
+        told["differences"]["first"][0]["came"],
+        "5 drop by=icmp-drop"
+    );
+
     let more = recorded.with("more", &(verdicts + "17 accept\n"));
     let told = printed(&recorded.expecting(&more, &icmp_drop, &["--jobs", "2"]), 1);
     assert!(
@@ -156,6 +169,10 @@ fn a_file_that_has_no_verdicts_is_refused_with_its_line() {
             ":3: \"accept\" is no verdict; one is `NUMBER VERDICT`",
         ),
         ("# ipqext verdicts 1\n1\n", ":2: \"1\" is no verdict"),
+        (
+            "# ipqext verdicts 1\n2 accept\n1 accept\n",
+            ":3: 1 comes after 2",
+        ),
     ] {
         let file = recorded.with("wrong", content);
         let error = error(&recorded.expecting(&file, &icmp_drop, &[]), 1);

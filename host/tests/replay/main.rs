@@ -116,11 +116,16 @@ fn frames(count: u32) -> Vec<(u64, Vec<u8>)> {
 
 /// Writes a pcapng of frames that were captured by `eth0`.
 fn capture(path: &Path, frames: &[(u64, Vec<u8>)]) -> PathBuf {
+    captured(path, frames, 0)
+}
+
+/// The same, of an interface of this snap length.
+fn captured(path: &Path, frames: &[(u64, Vec<u8>)], snap_length: u32) -> PathBuf {
     let mut writer = Writer::new(Vec::new()).unwrap();
     let interface = Interface {
         name: Some("eth0".to_owned()),
         link_type: LinkType::ETHERNET,
-        snap_length: 0,
+        snap_length,
     };
     let interface = writer.interface(&interface).unwrap();
     for (time_ns, frame) in frames {

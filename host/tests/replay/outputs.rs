@@ -79,6 +79,7 @@ fn an_output_that_is_an_input_or_another_output_is_refused_and_nothing_is_writte
     let link = dir.path().join("link.pcapng");
     fs::hard_link(&input, &link).unwrap();
     let other = text(&dir.path().join("out")).to_owned();
+    let spelled = text(&dir.path().join(".").join("out")).to_owned();
     for (arguments, told) in [
         (
             ["-w", text(&input), "--seed", "1"],
@@ -96,10 +97,17 @@ fn an_output_that_is_an_input_or_another_output_is_refused_and_nothing_is_writte
             ["-w", &other, "--record", &other],
             "is given for two outputs",
         ),
+        (
+            ["-w", &other, "--record", &spelled],
+            "is given for two outputs",
+        ),
     ] {
-        let error = error(&run(replay(&input, &arguments)), 1);
+        let error = error(&run(replay(&input, &arguments)), 2);
         assert!(error.contains(told), "{error}");
     }
+    let mut piped = replay(Path::new("-"), &["-w", text(&input)]);
+    let piped = piped.stdin(fs::File::open(&input).unwrap()).output();
+    assert!(error(&piped.unwrap(), 2).contains("is an input, too"));
     assert_eq!(fs::read(&input).unwrap(), before);
     assert_eq!(names(dir.path()), ["in.pcapng", "link.pcapng"]);
 }
@@ -116,7 +124,7 @@ fn a_file_that_cannot_be_written_is_told_and_leaves_nothing() {
                 1,
             );
             let told = "cannot write /dev/full: No space left on device (os error 28)";
-            assert!(error.contains(told), "{error}");
+            assert_eq!(error, format!("ipqext-host: {told}"));
         }
     }
     let error = error(&run(replay(&input, &["-w", "/nowhere/out.pcapng"])), 1);
@@ -139,6 +147,117 @@ fn an_output_stays_as_it_was_until_the_new_one_is_whole() {
     printed(&run(replay(&input, &["-w", text(&on)])), 0);
     assert_eq!(read(&on).len(), 2000 - 2000 / 8 * 3);
     assert_eq!(names(dir.path()), ["in.pcapng", "on.pcapng"]);
+}
+
+#[test]
+fn an_output_is_written_where_a_link_leads_and_keeps_its_permissions() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let dir = tempfile::tempdir().unwrap();
+    let input = capture(&dir.path().join("in.pcapng"), &frames(8));
+    let [real, link] = ["real", "link"].map(|name| dir.path().join(name));
+    fs::write(&real, "before").unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
+    symlink("real", &link).unwrap();
+    printed(&run(replay(&input, &["-w", text(&link)])), 0);
+    assert!(link.is_symlink());
+    assert_eq!(read(&real).len(), 5);
+    assert_eq!(
+        fs::metadata(&real).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert_eq!(names(dir.path()), ["in.pcapng", "link", "real"]);
+}
+
+#[test]
+fn who_is_interrupted_leaves_nothing() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    let dir = tempfile::tempdir().unwrap();
+    let input = capture(&dir.path().join("in.pcapng"), &frames(1000));
+    let on = dir.path().join("on.pcapng");
+    for (signal, jobs) in [
+        (Signal::SIGINT, "1"),
+        (Signal::SIGTERM, "2"),
+        (Signal::SIGTERM, "1"),
+    ] {
+        let more = ["-w", text(&on), "--repeat", "1000000", "--jobs", jobs];
+        let mut going = replay(&input, &more);
+        let going = going
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        ipqext_tests::programs::wait_until("it writes", || names(dir.path()).len() > 1);
+        // It listens as soon as it writes, or shortly before.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        kill(Pid::from_raw(going.id() as i32), signal).unwrap();
+        let output = going.wait_with_output().unwrap();
+        let told = error(&output, 1);
+        assert_eq!(told, "ipqext-host: interrupted; nothing was written");
+        assert_eq!(names(dir.path()), ["in.pcapng"]);
+    }
+}
+
+#[test]
+fn an_input_that_cannot_be_read_leaves_outputs_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let on = dir.path().join("on.pcapng");
+    fs::write(&on, "before").unwrap();
+    for jobs in ["1", "2"] {
+        let missing = replay(
+            Path::new("/nowhere.pcap"),
+            &["-w", text(&on), "--jobs", jobs],
+        );
+        let told = error(&run(missing), 3);
+        assert_eq!(
+            told,
+            "ipqext-host: /nowhere.pcap: No such file or directory (os error 2)"
+        );
+    }
+    assert_eq!(fs::read(&on).unwrap(), b"before");
+    assert_eq!(names(dir.path()), ["on.pcapng"]);
+}
+
+#[test]
+fn several_inputs_read_several_times_come_out_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = capture(&dir.path().join("one"), &frames(100));
+    let other = capture(&dir.path().join("other"), &frames(7));
+    let [on, dropped] = ["on", "dropped"].map(|name| dir.path().join(name));
+    for jobs in ["1", "2"] {
+        let more = [
+            text(&other),
+            "-w",
+            text(&on),
+            "--dropped",
+            text(&dropped),
+            "--repeat",
+            "3",
+            "--jobs",
+            jobs,
+        ];
+        printed(&run(replay(&one, &more)), 0);
+        assert_eq!(read(&on).len() + read(&dropped).len(), 3 * 107);
+    }
+}
+
+#[test]
+fn who_has_read_enough_does_not_end_what_others_want() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = capture(&dir.path().join("in.pcapng"), &frames(20_000));
+    let verdicts = dir.path().join("verdicts");
+    let mut left = replay(&input, &["-w", "-", "--record", text(&verdicts)]);
+    let mut left = left
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(left.stdout.take());
+    assert!(left.wait().unwrap().success());
+    assert_eq!(
+        fs::read_to_string(&verdicts).unwrap().lines().count(),
+        20_001
+    );
 }
 
 #[test]
@@ -169,7 +288,7 @@ fn a_capture_goes_through_pipes_and_who_has_read_enough_ends_it_quietly() {
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     }
 
-    let twice = error(&run(replay(Path::new("-"), &["--repeat", "2"])), 1);
+    let twice = error(&run(replay(Path::new("-"), &["--repeat", "2"])), 2);
     assert!(twice.contains("cannot be read more than once"), "{twice}");
 }
 
@@ -188,15 +307,15 @@ fn tshark_and_tcpdump_read_what_is_written() {
     }
     let dir = tempfile::tempdir().unwrap();
     let sent = frames(400);
-    let input = capture(&dir.path().join("in.pcapng"), &sent);
+    // Two files, of which no frame is longer than their snap lengths before it grows.
+    let [first, second] = [(0, 200, 700), (200, 400, 1000)].map(|(from, to, snap_length)| {
+        let path = dir.path().join(format!("in-{from}.pcapng"));
+        captured(&path, &sent[from..to], snap_length);
+        path
+    });
     let [on, dropped] = ["on.pcapng", "dropped.pcapng"].map(|name| dir.path().join(name));
-    printed(
-        &run(replay(
-            &input,
-            &["-w", text(&on), "--dropped", text(&dropped)],
-        )),
-        0,
-    );
+    let more = [text(&second), "-w", text(&on), "--dropped", text(&dropped)];
+    printed(&run(replay(&first, &more)), 0);
     let mut seen = Vec::new();
     for (file, word) in [(&on, "accept"), (&dropped, "drop by icmp-drop")] {
         let fields = [

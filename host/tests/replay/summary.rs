@@ -67,6 +67,37 @@ fn faults_are_counted_told_once_each_and_an_error_only_if_that_is_wanted() {
 }
 
 #[test]
+fn what_fails_after_the_last_packet_is_told_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = capture(&dir.path().join("in.pcapng"), &frames(8));
+    let extension = hostile("panics-in") + "=in=info";
+    let told = printed(&host(&["replay", text(&input), "-x", &extension]), 0);
+    assert!(
+        told.contains("panics-in: info failed 1 times (trap): "),
+        "{told}"
+    );
+}
+
+#[test]
+fn memory_stays_flat_with_several_workers_too() {
+    let dir = tempfile::tempdir().unwrap();
+    // Long packets of one flow, and few of another.
+    let (time, mut long) = frames(2).remove(1);
+    long.resize(60_000, 0);
+    let all: Vec<(u64, Vec<u8>)> = (0..2000)
+        .map(|number| match number % 500 {
+            499 => (time, frames(3).remove(2).1),
+            _ => (time, long.clone()),
+        })
+        .collect();
+    let input = capture(&dir.path().join("in.pcapng"), &all);
+    let more = ["--jobs", "4", "--repeat", "4", "-w", "/dev/null"];
+    let (told, peak_kib) = measured(&input, &more);
+    assert_eq!(told["packets"], 8000);
+    assert!((1..150 << 10).contains(&peak_kib), "{peak_kib} KiB");
+}
+
+#[test]
 fn extensions_come_from_a_directory_or_a_configuration_file_too() {
     let dir = tempfile::tempdir().unwrap();
     let input = capture(&dir.path().join("in.pcapng"), &frames(16));
@@ -126,19 +157,16 @@ fn memory_stays_flat_however_long_a_capture_is() {
         })
         .collect();
     let input = capture(&dir.path().join("in.pcapng"), &long);
-    let count = shipped("count");
     // Almost 500 MB.
-    let arguments = [
-        "replay",
-        text(&input),
-        "-x",
-        &count,
-        "--repeat",
-        "40",
-        "-w",
-        "/dev/null",
-        "--json",
-    ];
+    let (told, peak_kib) = measured(&input, &["--repeat", "40", "-w", "/dev/null"]);
+    assert_eq!(told["packets"], 320_000);
+    assert!((1..100 << 10).contains(&peak_kib), "{peak_kib} KiB");
+}
+
+/// The summary of a replay through `count`, and the most memory that it had, in KiB.
+fn measured(input: &Path, more: &[&str]) -> (Value, u64) {
+    let count = shipped("count");
+    let arguments = [&["replay", text(input), "-x", &count, "--json"], more].concat();
     let mut child = command(&arguments);
     let mut child = child.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
@@ -150,7 +178,5 @@ fn memory_stays_flat_however_long_a_capture_is() {
         peak_kib = peak.unwrap_or(peak_kib);
         std::thread::sleep(Duration::from_millis(5));
     }
-    let told = json(&child.wait_with_output().unwrap(), 0);
-    assert_eq!(told["packets"], 320_000);
-    assert!((1..100 << 10).contains(&peak_kib), "{peak_kib} KiB");
+    (json(&child.wait_with_output().unwrap(), 0), peak_kib)
 }

@@ -21,9 +21,10 @@ enum Successor {
 }
 
 impl Instance {
-    /// Has a spare made, unless one is there or under way.
+    /// Has a spare made, unless one is there or under way. Where nothing may depend on whether it
+    /// comes in time, there are none.
     pub(super) fn want_spare(&mut self) {
-        if self.spare.is_none() {
+        if self.spare.is_none() && !self.context.determined {
             let birth = Birth {
                 compiled: self.compiled.clone(),
                 context: self.context.clone(),

@@ -25,7 +25,9 @@ pub struct Frames {
     /// How often all of them are to be read after this time.
     again: u64,
     interfaces: Arc<Vec<Interface>>,
-    /// The number of the first interface of the file that is read.
+    /// The number of the first interface of each file that was opened.
+    bases: Vec<usize>,
+    /// That of the file that is read.
     base: usize,
     /// A frame that is to come next, if there is one.
     held: Held,
@@ -35,6 +37,8 @@ pub struct Frames {
     shift_ns: u64,
     /// Whether the files are read for the first time.
     is_first_time: bool,
+    /// How many files were opened.
+    files: u64,
     /// How many frames had been taken when they were begun this time.
     count_before: u64,
     taken_before: u64,
@@ -94,31 +98,34 @@ impl Frames {
             reader: None,
             again: times.saturating_sub(1),
             interfaces: Arc::default(),
+            bases: Vec::new(),
             base: 0,
             held: Held::default(),
             is_held: false,
             tally: Tally::default(),
             shift_ns: 0,
             is_first_time: true,
+            files: 0,
             count_before: 0,
             taken_before: 0,
         }
     }
 
-    /// Shows the next frame, with its interface; false at the end.
+    /// Shows the next frame, with its interface and the number of its file in all that are read;
+    /// false at the end.
     ///
     /// # Errors
     /// A file cannot be read, or not to its end. It goes on with the next one.
     pub fn next(
         &mut self,
-        mut take: impl FnMut(&Frame<'_>, &Interface) -> Taken,
+        mut take: impl FnMut(&Frame<'_>, &Interface, u64) -> Taken,
     ) -> Result<bool, CaptureError> {
         loop {
             if self.is_held {
                 let frame = self.held.frame();
                 // The reader describes all interfaces that it names.
                 let known = self.interfaces.get(frame.interface as usize);
-                if known.is_none_or(|known| take(&frame, known) == Taken::Yes) {
+                if known.is_none_or(|known| take(&frame, known, self.files) == Taken::Yes) {
                     self.tally.add(&frame);
                     self.is_held = false;
                 }
@@ -143,7 +150,7 @@ impl Frames {
                     };
                     let known = self.interfaces.get(interface);
                     let is_known = known.is_some();
-                    if known.is_some_and(|known| take(&frame, known) == Taken::Yes) {
+                    if known.is_some_and(|known| take(&frame, known, self.files) == Taken::Yes) {
                         self.tally.add(&frame);
                         return Ok(true);
                     }
@@ -182,19 +189,27 @@ impl Frames {
             self.at = 0;
             self.taken_before = 0;
             // As if the first frame had come a nanosecond after the last.
-            self.shift_ns = (latest_ns + 1).saturating_sub(first_ns.unwrap_or_default());
-            self.interfaces = Arc::default();
+            let next_ns = latest_ns.saturating_add(1);
+            self.shift_ns = next_ns.saturating_sub(first_ns.unwrap_or_default());
         }
         let path = &self.inputs[self.at];
+        self.files += 1;
+        // What was described the first time holds for all times.
+        self.base = match self.bases.get(self.at) {
+            Some(base) => *base,
+            None => self.interfaces.len(),
+        };
+        if self.bases.len() == self.at {
+            self.bases.push(self.base);
+        }
         self.at += 1;
-        self.base = self.interfaces.len();
         self.reader = Some(Reader::open(path)?);
         Ok(true)
     }
 
     /// Takes up the interfaces that the file has described since.
     fn learn(&mut self) {
-        if let Some(reader) = &self.reader {
+        if let Some(reader) = self.reader.as_ref().filter(|_| self.is_first_time) {
             let known = self.interfaces.len() - self.base;
             let interfaces = Arc::make_mut(&mut self.interfaces);
             interfaces.extend(reader.interfaces().iter().skip(known).cloned());

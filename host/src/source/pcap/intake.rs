@@ -12,6 +12,8 @@ use crate::packet::{Batch, Hook, Link, Links, Packet, PacketFlags, Settlement};
 
 /// The device of packets whose capture names none.
 const NO_NAME: &str = "pcap";
+/// So many devices are told apart. Each new one has all of them told again.
+const DEVICES_MAX: usize = 1024;
 /// `ARPHRD_ETHER`, `ARPHRD_LOOPBACK` and `ARPHRD_NONE` of `<linux/if_arp.h>`.
 const ETHERNET: u16 = 1;
 const LOOPBACK: u16 = 772;
@@ -73,8 +75,8 @@ pub struct Intake {
     marks: Vec<Choice<u32>>,
     /// The index of the device of each choice.
     of_choice: Vec<u32>,
-    /// The index of the device of each interface, 0 if it has none yet.
-    of_interface: Vec<u32>,
+    /// The index of the device of each interface that was met.
+    of_interface: Vec<Option<u32>>,
     links: Links,
     /// Whether there are devices that others were not told of.
     has_news: bool,
@@ -109,11 +111,20 @@ impl Intake {
         std::mem::take(&mut self.has_news).then(|| Arc::new(self.links.clone()))
     }
 
-    /// The index of a device, which is made if there is none of that name.
+    /// The devices that were chosen, before any capture names others.
+    pub fn chosen(devices: &[Choice<String>]) -> Links {
+        Self::new(Vec::new(), devices.to_vec(), Vec::new()).links
+    }
+
+    /// The index of a device, which is made if there is none of that name; 0 if there are too
+    /// many.
     fn device(&mut self, name: &str, hardware_type: u16) -> u32 {
         let known = self.links.devices.iter().find(|link| link.name == name);
         if let Some(known) = known {
             return known.index;
+        }
+        if self.links.devices.len() == DEVICES_MAX {
+            return 0;
         }
         let index = self.links.devices.len() as u32 + 1;
         self.links.version += 1;
@@ -136,7 +147,7 @@ impl Intake {
     ) -> Put {
         let place = frame.interface as usize;
         let device = match self.of_interface.get(place) {
-            Some(&device) if device > 0 => device,
+            Some(&Some(device)) => device,
             _ => return self.meet(place, interface),
         };
         let framed = Framed {
@@ -224,9 +235,9 @@ impl Intake {
         let name = interface.name.as_deref().unwrap_or(NO_NAME);
         let index = self.device(name, hardware_type);
         if self.of_interface.len() <= place {
-            self.of_interface.resize(place + 1, 0);
+            self.of_interface.resize(place + 1, None);
         }
-        self.of_interface[place] = index;
+        self.of_interface[place] = Some(index);
         Put::NewDevice
     }
 }

@@ -194,6 +194,33 @@ fn time_goes_on_when_it_begins_again() {
 }
 
 #[test]
+fn interfaces_keep_their_numbers_when_it_begins_again() {
+    let frames = [(0, 1, udp(1, 0)), (1, 2, udp(2, 0))];
+    let mut fixture = Fixture::new(&[Some("a"), Some("b")], &frames, 1, Intake::default());
+    let path = fixture.dir.path().join("in.pcapng");
+    let other = fixture.dir.path().join("other.pcapng");
+    written(&other, &[Some("c")], &[(0, u64::MAX, udp(3, 0))]);
+    fixture.source.frames = Frames::new(vec![path, other], 3);
+    let mut seen = Vec::new();
+    loop {
+        match fixture.recv() {
+            Received::End => break,
+            Received::Woken => {}
+            Received::Packets => {
+                let sheet = fixture.reading.sheet();
+                let interfaces = sheet.interfaces();
+                let of = sheet
+                    .frames()
+                    .iter()
+                    .map(|framed| framed.interface as usize);
+                seen.extend(of.map(|of| interfaces[of].name.clone().unwrap()));
+            }
+        }
+    }
+    assert_eq!(seen.concat(), "abcabcabc");
+}
+
+#[test]
 fn what_can_be_read_of_a_damaged_file_comes_and_then_the_next_file() {
     let frames = [(0, 1, udp(1, 0)), (0, 2, udp(2, 0))];
     let mut fixture = Fixture::new(&[None], &frames, 1, Intake::default());
@@ -227,12 +254,21 @@ fn a_source_that_is_to_stop_comes_to_its_end() {
 #[test]
 fn packets_come_no_sooner_than_when_they_were_captured() {
     let mut pace = Pace::new();
-    assert!(pace.is_due(5 * SECOND, false), "the first one is");
-    assert!(pace.is_due(4 * SECOND, false));
-    assert!(!pace.is_due(3600 * SECOND, false));
+    let reading = Reading::default();
+    let mut is_due = |file, time_ns, waits| pace.is_due(file, time_ns, waits, &reading);
+    assert!(is_due(1, 5 * SECOND, false), "the first one is");
+    assert!(is_due(1, 4 * SECOND, false));
+    assert!(!is_due(1, 3600 * SECOND, false));
     let began = std::time::Instant::now();
-    assert!(pace.is_due(5 * SECOND + 20_000_000, true));
+    assert!(is_due(1, 5 * SECOND + 20_000_000, true));
     assert!(began.elapsed() > std::time::Duration::from_millis(10));
+    assert!(is_due(2, 9000 * SECOND, false), "each file begins anew");
+    assert!(!is_due(2, 9001 * SECOND, false));
+    reading.stop();
+    assert!(
+        pace.is_due(2, 9_000_000 * SECOND, true, &reading),
+        "nobody waits any more"
+    );
 }
 
 #[test]
