@@ -121,7 +121,8 @@ impl Packet<'_> {
                 "identification of IPv4 that may change",
             ));
         }
-        self.unprotected(&self.changeable()?)?;
+        self.changeable()?;
+        self.unprotected(&self.layout()?)?;
         self.put(4, &identification.to_be_bytes())
     }
 
@@ -135,7 +136,8 @@ impl Packet<'_> {
         if self.tcp().is_none() {
             return Err(EditError::NoHeader("TCP header"));
         }
-        self.unprotected(&self.changeable()?)?;
+        self.changeable()?;
+        self.unprotected(&self.layout()?)?;
         let at = self.transport_at()?;
         self.put(at + 13, &[flags])
     }
@@ -192,7 +194,8 @@ impl Packet<'_> {
         if self.is_ipv4()? != address.is_ipv4() {
             return Err(EditError::OtherFamily);
         }
-        let layout = self.changeable()?;
+        self.changeable()?;
+        let layout = self.layout()?;
         self.unprotected(&layout)?;
         if layout.is_source_routed {
             return Err(EditError::Unchangeable(
@@ -245,8 +248,8 @@ impl Packet<'_> {
         }
     }
 
-    /// Where the headers are, if the host can put a change of a field of IP right.
-    fn changeable(&self) -> Result<Layout, EditError> {
+    /// Whether the host can put a change of a field of IP right.
+    fn changeable(&self) -> Result<(), EditError> {
         let partial = self.flags().contains(PacketFlags::CHECKSUM_PARTIAL);
         ipqext_wire::changeable(self.bytes(), self.length(), partial).map_err(|invalid| {
             match invalid {
@@ -257,9 +260,15 @@ impl Packet<'_> {
         })
     }
 
-    /// The same of TCP or UDP.
+    /// Where the headers are.
+    fn layout(&self) -> Result<Layout, EditError> {
+        Layout::of(self.bytes()).ok_or(EditError::NoHeader("IP header"))
+    }
+
+    /// Where they are, if the host can put a change of TCP or UDP right.
     fn changeable_above(&self) -> Result<Layout, EditError> {
-        let layout = self.changeable()?;
+        self.changeable()?;
+        let layout = self.layout()?;
         self.unprotected(&layout)?;
         let there = self.length() - layout.transport;
         // Of a fragment it is the length of the whole.

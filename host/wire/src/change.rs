@@ -48,7 +48,7 @@ const ICMP_FIELDS: Fields = &[(0, 2, Kind::Headers), (4, 8, Kind::Headers)];
 impl<'a> Change<'a> {
     /// A change of a whole packet, whose headers stay where they are.
     pub(crate) fn of(old: &'a [u8], new: &'a mut [u8]) -> Result<Self, Invalid> {
-        let layout = laid_out(old, old.len())?;
+        let layout = laid_out(old)?;
         if new.len() < layout.transport {
             return Err(Invalid::BelowHeaders(new.len()));
         }

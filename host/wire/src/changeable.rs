@@ -3,48 +3,55 @@
 use crate::change::addresses;
 use crate::checksum::Sum;
 use crate::edit::Invalid;
-use crate::layout::{Layout, protocol, u16_at};
+use crate::layout::{Layout, end_of, protocol, u16_at};
 
-/// Where the headers are of a packet of which some change can be right: for who wants to know
-/// before [`rewrite`](crate::rewrite). Others it refuses whatever the change is. The bytes may be
+/// Whether some change of a packet can be right: for who wants to know before
+/// [`rewrite`](crate::rewrite), which refuses others whatever the change is. The bytes may be
 /// the first ones only of the packet's `length`. `partial` is as there.
 ///
 /// # Errors
 /// There is none that can.
-pub fn changeable(packet: &[u8], length: usize, partial: bool) -> Result<Layout, Invalid> {
+pub fn changeable(packet: &[u8], length: usize, partial: bool) -> Result<(), Invalid> {
     let length = length.max(packet.len());
-    let layout = laid_out(packet, length)?;
-    if partial && !can_be_completed(&layout, packet, length) {
-        return Err(Invalid::Partial);
+    match end_of(packet, length) {
+        None => Err(Invalid::NotIp),
+        Some(end) if end != length => Err(Invalid::Malformed(BEHIND_ITS_END)),
+        // Where its headers are is looked at only where it matters: this is asked for every edit.
+        Some(_) if partial && !can_be_completed(packet, length) => Err(Invalid::Partial),
+        Some(_) => Ok(()),
     }
-    Ok(layout)
 }
+
+const BEHIND_ITS_END: &str = "there are bytes behind its end";
 
 /// Whether the checksum of TCP or UDP is the sum of the pseudo-header alone, as the kernel leaves
 /// it to hardware: so it stands in captures of a machine's own packets. The bytes may be the first
 /// ones only of the packet's `length`.
 pub fn has_partial_checksum(packet: &[u8], length: usize) -> bool {
     let length = length.max(packet.len());
-    laid_out(packet, length).is_ok_and(|layout| can_be_completed(&layout, packet, length))
+    end_of(packet, length) == Some(length) && can_be_completed(packet, length)
 }
 
-fn can_be_completed(layout: &Layout, packet: &[u8], length: usize) -> bool {
+fn can_be_completed(packet: &[u8], length: usize) -> bool {
+    let Some(layout) = Layout::of(packet) else {
+        return false;
+    };
     let (field, number) = match layout.protocol {
         Some(protocol::TCP) => (16, protocol::TCP),
         Some(protocol::UDP) => (6, protocol::UDP),
         _ => return false,
     };
-    is_partial(layout, packet, length, layout.transport + field, number)
+    is_partial(&layout, packet, length, layout.transport + field, number)
 }
 
-/// Where the headers are of a packet that can be changed; the bytes may be its first ones only.
+/// Where the headers are of a whole packet that can be changed.
 ///
 /// # Errors
 /// It is no IP, or its own fields contradict each other.
-pub(crate) fn laid_out(packet: &[u8], length: usize) -> Result<Layout, Invalid> {
+pub(crate) fn laid_out(packet: &[u8]) -> Result<Layout, Invalid> {
     let layout = Layout::of(packet).ok_or(Invalid::NotIp)?;
-    if !layout.ends_at(packet, length) {
-        return Err(Invalid::Malformed("there are bytes behind its end"));
+    if layout.end != packet.len() {
+        return Err(Invalid::Malformed(BEHIND_ITS_END));
     }
     Ok(layout)
 }

@@ -93,7 +93,7 @@ impl Layout {
             network: Network::Ipv4,
             protocol: Some(bytes[9]),
             transport: header,
-            end: end_of_ipv4(bytes, bytes.len())?,
+            end: end_of(bytes, bytes.len())?,
             // "More fragments", or an offset.
             is_fragment: fragment & 0x3fff != 0,
             is_later_fragment: fragment & 0x1fff != 0,
@@ -111,7 +111,7 @@ impl Layout {
             network: Network::Ipv6,
             protocol: Some(bytes[6]),
             transport: IPV6_HEADER,
-            end: end_of_ipv6(bytes, bytes.len())?,
+            end: end_of(bytes, bytes.len())?,
             is_fragment: false,
             is_later_fragment: false,
             is_authenticated: false,
@@ -128,16 +128,6 @@ impl Layout {
                     | protocol::AH
             )
         }))
-    }
-
-    /// Whether a packet that begins with these bytes, and has so many in all, ends there by its
-    /// own account. The bytes must be those that this was made from.
-    pub(crate) fn ends_at(&self, bytes: &[u8], length: usize) -> bool {
-        let end = match self.network {
-            Network::Ipv4 => end_of_ipv4(bytes, length),
-            Network::Ipv6 => end_of_ipv6(bytes, length),
-        };
-        end == Some(length)
     }
 
     /// Goes behind the extension headers. It ends, as each of them is some bytes long.
@@ -275,19 +265,23 @@ fn has_way_to_go(options: &[u8]) -> bool {
     false
 }
 
-/// The end of an IPv4 packet of so many bytes, of which the header is there.
-fn end_of_ipv4(bytes: &[u8], length: usize) -> Option<usize> {
-    let header = usize::from(bytes.first()? & 0x0f) * 4;
-    Some(end(length, header, usize::from(u16_at(bytes, 2)?)))
-}
-
-/// The same of IPv6.
-fn end_of_ipv6(bytes: &[u8], length: usize) -> Option<usize> {
-    let declared = match u16_at(bytes, 4)? {
-        0 => 0,
-        payload => IPV6_HEADER + usize::from(payload),
+/// The end of a packet that begins with these bytes, and has so many in all, by its own account;
+/// `None` if they do not begin with a whole header.
+pub(crate) fn end_of(bytes: &[u8], length: usize) -> Option<usize> {
+    let first = *bytes.first()?;
+    let (header, declared) = match first >> 4 {
+        4 => {
+            let header = usize::from(first & 0x0f) * 4;
+            (header, usize::from(u16_at(bytes, 2)?))
+        }
+        6 => match u16_at(bytes, 4)? {
+            0 => (IPV6_HEADER, 0),
+            payload => (IPV6_HEADER, IPV6_HEADER + usize::from(payload)),
+        },
+        _ => return None,
     };
-    Some(end(length, IPV6_HEADER, declared))
+    let is_whole = header >= IPV4_HEADER && bytes.len() >= header;
+    is_whole.then(|| end(length, header, declared))
 }
 
 /// The end of the packet by the length that it declares; one that has no room for
