@@ -239,6 +239,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "capture::CaptureError",
             "cases",
+            "chain::PolicyChange",
+            "chain::QuarantineChange",
             "bench",
             "client::Cli",
             "completion",
