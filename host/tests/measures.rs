@@ -1,7 +1,8 @@
 //! `ipqext-host bench`: what it measures of extensions, and what it says of those that fail. How
 //! long anything takes is nobody's affair here.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -203,6 +204,77 @@ fn there_must_be_a_place_for_the_profile() {
 }
 
 #[test]
+fn a_profile_never_overwrites_what_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    let at = |name: &str| place(name).to_str().unwrap().to_owned();
+    fs::copy(shipped("rate_limit"), place("one.wasm")).unwrap();
+    fs::copy(shipped("count"), place("other.wasm")).unwrap();
+    fs::write(place("params"), "rate=10").unwrap();
+    fs::write(place("x.pcapng"), captured(&[(udp(0), 128)])).unwrap();
+    fs::hard_link(place("x.pcapng"), place("hard")).unwrap();
+    symlink("one.wasm", place("soft")).unwrap();
+    let inputs = ["one.wasm", "other.wasm", "params", "x.pcapng"];
+    let contents = || inputs.map(|name| fs::read(place(name)).unwrap());
+    let (before, names) = (contents(), listed(dir.path()));
+    let extension = format!("{}=@{}", at("one.wasm"), at("params"));
+    let spelled = format!("{}/./params", dir.path().display());
+    for out in inputs
+        .map(at)
+        .into_iter()
+        .chain([at("hard"), at("soft"), spelled])
+    {
+        let arguments = ["--vs", &at("other.wasm"), "--pcap", &at("x.pcapng")];
+        let arguments = [&arguments[..], &["--profile", &out], &SHORT].concat();
+        let output = bench(Path::new(&extension), &arguments);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{out}: {error}");
+        let told = format!("ipqext-host: cannot write the profile to {out}: it is an input, too (");
+        assert!(
+            error.starts_with(&told) && error.lines().count() == 1,
+            "{error}"
+        );
+        assert!(contents() == before && listed(dir.path()) == names, "{out}");
+    }
+}
+
+#[test]
+fn a_run_that_fails_leaves_an_old_profile_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = dir.path().join("old.json");
+    fs::write(&old, "old").unwrap();
+    fs::set_permissions(&old, Permissions::from_mode(0o640)).unwrap();
+    let link = dir.path().join("link.json");
+    symlink("old.json", &link).unwrap();
+    let arguments = [&["--profile", link.to_str().unwrap()], &SHORT[..]].concat();
+    let output = bench(&guests::hostile().join("refuses_init.wasm"), &arguments);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(fs::read(&old).unwrap(), b"old");
+    let missing = [&["--pcap", "/missing.pcapng"], &arguments[..]].concat();
+    assert_ne!(bench(&shipped("count"), &missing).status.code(), Some(0));
+    assert_eq!(fs::read(&old).unwrap(), b"old");
+
+    // One that does not takes its place, where the link leads.
+    json(&bench(&shipped("count"), &arguments));
+    serde_json::from_slice::<Value>(&fs::read(&old).unwrap()).unwrap();
+    assert!(link.is_symlink());
+    let mode = fs::metadata(&old).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    assert_eq!(listed(dir.path()), ["link.json", "old.json"]);
+}
+
+#[test]
+fn a_profile_goes_into_a_pipe_as_it_is() {
+    let arguments = ["--time", "100ms", "--profile", "/dev/stderr", "--json"];
+    let output = bench(&shipped("count"), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let profile: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(profile["threads"].is_array());
+    let measured: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(measured["profile"]["file"], "/dev/stderr");
+}
+
+#[test]
 fn the_packets_of_a_capture_are_measured_with() {
     let dir = tempfile::tempdir().unwrap();
     let capture = dir.path().join("ten.pcapng");
@@ -335,6 +407,15 @@ fn captured(packets: &[(Vec<u8>, usize)]) -> Vec<u8> {
         writer.frame(raw, 2, length, &[bytes], None).unwrap();
     }
     writer.finish().unwrap()
+}
+
+/// The names in a directory.
+fn listed(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
 }
 
 fn shipped(name: &str) -> PathBuf {

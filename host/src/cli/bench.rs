@@ -1,6 +1,5 @@
 //! `ipqext-host bench`: what an extension costs.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,13 +9,15 @@ use crate::capture::CaptureError;
 use crate::event::CommandError;
 use crate::params::{self, ParamsError};
 use crate::registry::read;
-use crate::runtime::{Profile, ProfileError};
+use crate::runtime::ProfileError;
 use crate::units;
 
 mod document;
+mod place;
 mod text;
 
 use document::Document;
+use place::Place;
 
 /// The bounds of `--time`.
 const TIMES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(600)];
@@ -46,7 +47,8 @@ pub(super) struct Bench {
     json: bool,
 
     /// Write a profile of the extension besides, which https://profiler.firefox.com opens. It
-    /// takes half as long again, and counts for no measure.
+    /// takes half as long again, and counts for no measure. A file comes to its place when it is
+    /// whole, and may be none that is read.
     #[arg(long, value_name = "OUT")]
     profile: Option<PathBuf>,
 }
@@ -71,6 +73,18 @@ pub enum BenchCliError {
     /// Nothing could be measured.
     #[error(transparent)]
     Bench(#[from] BenchError),
+    /// The profile would overwrite what is read.
+    #[error(
+        "cannot write the profile to {}: it is an input, too ({}); choose another file",
+        path.display(),
+        input.display()
+    )]
+    IsInput {
+        /// Where it was to be.
+        path: PathBuf,
+        /// The input, as it was given.
+        input: PathBuf,
+    },
     /// There is no place for the profile.
     #[error("cannot write the profile to {}: {source}", path.display())]
     Unwritable {
@@ -113,10 +127,24 @@ fn time(text: &str) -> Result<Duration, String> {
 /// An extension cannot be had or fails, or the profile cannot be written.
 pub(super) fn bench(options: &Bench) -> Result<String, BenchCliError> {
     let given = [Some(&options.extension), options.vs.as_ref()];
-    let candidates = given.into_iter().flatten().map(|text| candidate(text));
-    let candidates = candidates.collect::<Result<Vec<_>, _>>()?;
-    // Before the work, not after it, it is told that there is no place.
-    let file = options.profile.as_deref().map(create).transpose()?;
+    let given: Vec<_> = given
+        .into_iter()
+        .flatten()
+        .map(|text| named(text))
+        .collect();
+    let place = options.profile.as_deref().map(|path| {
+        let files = given.iter().flat_map(|(file, params)| {
+            let params = params.strip_prefix('@').filter(|path| *path != "-");
+            [Some(PathBuf::from(file)), params.map(PathBuf::from)]
+        });
+        let inputs: Vec<_> = files.chain([options.pcap.clone()]).flatten().collect();
+        Place::find(path, &inputs)
+    });
+    let place = place.transpose()?;
+    let candidates = given
+        .iter()
+        .map(|(file, params)| candidate(file, params))
+        .collect::<Result<Vec<_>, _>>()?;
     let captured = options.pcap.as_deref().map(bench::captured).transpose()?;
     let capture = captured.as_ref().map(document::Capture::new);
     let plan = Plan {
@@ -124,12 +152,12 @@ pub(super) fn bench(options: &Bench) -> Result<String, BenchCliError> {
             Packets::Captured(captured.packets)
         }),
         time: options.time,
-        profile: file.is_some(),
+        profile: place.is_some(),
     };
     let report = bench::measure(&plan, &candidates)?;
     let mut document = Document::new(&candidates, capture, &report);
-    if let (Some(path), Some(file), Some(profile)) = (&options.profile, file, &report.profile) {
-        write(path, file, profile)?;
+    if let (Some(path), Some(place), Some(profile)) = (&options.profile, &place, &report.profile) {
+        place.write(profile)?;
         document.has_profile(path, profile.samples());
     }
     Ok(match options.json {
@@ -138,8 +166,12 @@ pub(super) fn bench(options: &Bench) -> Result<String, BenchCliError> {
     })
 }
 
-fn candidate(text: &str) -> Result<Candidate, BenchCliError> {
-    let (file, params) = text.split_once('=').unwrap_or((text, ""));
+/// An extension's file, and the parameters behind it.
+fn named(text: &str) -> (&str, &str) {
+    text.split_once('=').unwrap_or((text, ""))
+}
+
+fn candidate(file: &str, params: &str) -> Result<Candidate, BenchCliError> {
     let wasm = read(Path::new(file))?;
     let params = params::expand(params.to_owned());
     Ok(Candidate {
@@ -149,26 +181,5 @@ fn candidate(text: &str) -> Result<Candidate, BenchCliError> {
             file: file.to_owned(),
             error,
         })?,
-    })
-}
-
-fn create(path: &Path) -> Result<File, BenchCliError> {
-    File::create(path).map_err(|source| BenchCliError::Unwritable {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn write(path: &Path, file: File, profile: &Profile) -> Result<(), BenchCliError> {
-    let mut output = io::BufWriter::new(file);
-    let written = profile.write(&mut output);
-    written.map_err(|error| BenchCliError::Profile {
-        path: path.to_owned(),
-        error,
-    })?;
-    let flushed = io::Write::flush(&mut output);
-    flushed.map_err(|source| BenchCliError::Unwritable {
-        path: path.to_owned(),
-        source,
     })
 }
