@@ -21,7 +21,7 @@ pub(super) fn check(subjects: &[Subject], workload: &Workload) -> Result<(), Ben
         let mut seat = subject.seat(Purpose::Check)?;
         for point in workload.points() {
             for number in 0..workload.batches(point).min(BATCHES_MAX) as u64 {
-                workload.fill(&mut batch, point, number);
+                seat.fill(&mut batch, workload, point, number);
                 seat.evaluate(&mut batch);
                 seat.check(workload, point)?;
             }

@@ -32,7 +32,7 @@ fn of(subject: &Subject, workload: &Workload) -> Result<Vec<f64>, BenchError> {
             if number == FIRST {
                 before = seat.usage().instructions.unwrap_or_default();
             }
-            workload.fill(&mut batch, point, number);
+            seat.fill(&mut batch, workload, point, number);
             seat.evaluate(&mut batch);
             seat.check(workload, point)?;
         }

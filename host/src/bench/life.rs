@@ -160,7 +160,7 @@ fn used(subject: &Subject, workload: &Workload) -> Result<Seat, BenchError> {
     let mut batch = Batch::new();
     for point in workload.points() {
         for number in 0..workload.batches(point).min(BATCHES_MAX) as u64 {
-            workload.fill(&mut batch, point, number);
+            seat.fill(&mut batch, workload, point, number);
             seat.evaluate(&mut batch);
             seat.check(workload, point)?;
         }

@@ -39,7 +39,7 @@ pub(super) fn take(
             break;
         }
         for point in &full {
-            workload.fill(&mut batch, *point, number);
+            seat.fill(&mut batch, workload, *point, number);
             seat.evaluate(&mut batch);
             seat.check(workload, *point)?;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::empty;
 use super::error::{BenchError, Culprit, Failure};
-use super::workload::{self, Point, Workload};
+use super::workload::{self, Point, Times, Workload};
 use crate::chain::{
     Chain, FaultReport, Lifecycle, LifecycleError, Limits, Place, Stage, StageId, Terms, Usage,
 };
@@ -186,6 +186,7 @@ impl Subject {
             chain,
             links: self.links.clone(),
             faults,
+            times: Times::new(),
             counters,
         })
     }
@@ -218,10 +219,23 @@ pub(super) struct Seat {
     chain: Chain,
     links: Arc<Links>,
     faults: Receiver<FaultReport>,
+    /// Of all packets that it is given, at whatever point.
+    times: Times,
     pub(super) counters: Arc<StageCounters>,
 }
 
 impl Seat {
+    /// Fills a batch with the packets that come to it next at a point.
+    pub(super) fn fill(
+        &mut self,
+        batch: &mut Batch,
+        workload: &Workload,
+        point: Point,
+        number: u64,
+    ) {
+        workload.fill(batch, &mut self.times, point, number);
+    }
+
     /// Has packets decided.
     pub(super) fn evaluate(&mut self, batch: &mut Batch) {
         self.chain.evaluate(batch, &self.links);

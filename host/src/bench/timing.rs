@@ -99,10 +99,10 @@ impl Series {
         let mut longest = Duration::ZERO;
         for turn in 0..seats.len() {
             let at = (turn + round) % seats.len();
-            for (batch, number) in batches[..self.repeats].iter_mut().zip(self.number..) {
-                workload.fill(batch, self.point, number);
-            }
             let seat = &mut seats[at];
+            for (batch, number) in batches[..self.repeats].iter_mut().zip(self.number..) {
+                seat.fill(batch, workload, self.point, number);
+            }
             let began = Instant::now();
             for batch in &mut batches[..self.repeats] {
                 seat.evaluate(batch);

@@ -21,10 +21,10 @@ const ETHERNET: u16 = 1;
 const HEADER_BYTES: usize = 28;
 /// How many connections made packets belong to, one after the other.
 const FLOWS: u16 = 64;
-/// When the first batch comes, in nanoseconds since the Unix epoch. It is the same in each run.
+/// When the first packet comes, in nanoseconds since the Unix epoch. It is the same in each run.
 const BEGAN_NS: u64 = 1_700_000_000_000_000_000;
-/// How long after each other batches come.
-const BETWEEN_NS: u64 = 100_000;
+/// How long after each other packets come, however many of them together.
+const BETWEEN_NS: u64 = 10_000;
 
 /// The packets to measure with.
 pub enum Packets {
@@ -38,6 +38,26 @@ pub enum Packets {
 /// The packets to measure with, as they come.
 pub(super) struct Workload {
     kinds: Vec<Kind>,
+}
+
+/// The time of the packets that one chain is given. It never goes back.
+pub(super) struct Times {
+    latest_ns: u64,
+}
+
+impl Times {
+    /// Before the first packet.
+    pub(super) fn new() -> Self {
+        Self {
+            latest_ns: BEGAN_NS,
+        }
+    }
+
+    /// When the next packet comes.
+    fn next(&mut self) -> u64 {
+        self.latest_ns += BETWEEN_NS;
+        self.latest_ns
+    }
 }
 
 /// Packets that are measured together.
@@ -125,21 +145,21 @@ impl Workload {
     }
 
     /// Fills a batch anew with the packets that come then; after the last the first ones come
-    /// again. Times go on from batch to batch.
-    pub(super) fn fill(&self, batch: &mut Batch, point: Point, number: u64) {
+    /// again. It is of the time of its latest packet.
+    pub(super) fn fill(&self, batch: &mut Batch, times: &mut Times, point: Point, number: u64) {
         let packets = &self.kinds[point.kind].packets;
-        let now_ns = BEGAN_NS + number * BETWEEN_NS;
-        batch.begin(now_ns);
+        batch.begin(times.latest_ns);
         for place in 0..point.batch as u64 {
             let id = number * point.batch as u64 + place;
             let (packet, bytes) = &packets[(id % packets.len() as u64) as usize];
             let packet = Packet {
                 id: id as u32,
-                arrived_ns: now_ns,
+                arrived_ns: times.next(),
                 ..*packet
             };
             batch.push(packet, bytes);
         }
+        batch.set_now_ns(times.latest_ns);
     }
 
     /// Which packet of the capture, or of those that are made, one of a batch was, from 1.
@@ -209,7 +229,7 @@ mod tests {
         let point = workload.points()[1];
         assert_eq!((point.batch, workload.batches(point)), (8, 2));
         let mut batch = Batch::new();
-        workload.fill(&mut batch, point, 1);
+        workload.fill(&mut batch, &mut Times::new(), point, 1);
         let first: Vec<&[u8]> = batch
             .entries()
             .iter()
@@ -218,5 +238,25 @@ mod tests {
         assert_eq!(first, [[8], [9], [0], [1], [2], [3], [4], [5]]);
         assert_eq!(workload.number(point, batch.entries()[2].packet.id), 1);
         assert!(Workload::new(&Packets::Captured(Vec::new()), false).is_empty());
+    }
+
+    #[test]
+    fn packets_come_equally_often_at_all_sizes_and_time_never_goes_back() {
+        let packets = Packets::Captured(vec![(Packet::default(), vec![0])]);
+        let workload = Workload::new(&packets, false);
+        let mut batch = Batch::new();
+        let mut times = Times::new();
+        let mut expected_ns = BEGAN_NS;
+        // The same numbers come again at each point.
+        for point in workload.points() {
+            for number in 0..3 {
+                workload.fill(&mut batch, &mut times, point, number);
+                for entry in batch.entries() {
+                    expected_ns += BETWEEN_NS;
+                    assert_eq!(entry.packet.arrived_ns, expected_ns, "{point}");
+                }
+                assert_eq!(batch.now_ns(), expected_ns, "{point}");
+            }
+        }
     }
 }
