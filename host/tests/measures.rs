@@ -363,8 +363,22 @@ fn a_capture_that_cannot_be_used_is_told() {
             "{name}: {error}"
         );
     }
-    let output = bench(&shipped("count"), &["--pcap", "/missing.pcapng"]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    // As of a replay, it is the same where there is nothing to read, or nothing that is known.
+    let unknown = dir.path().join("unknown.pcap");
+    let mut pcap = [0; 24];
+    pcap[..8].copy_from_slice(&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0]);
+    pcap[20] = 147;
+    fs::write(&unknown, pcap).unwrap();
+    for (capture, told) in [
+        (Path::new("/missing.pcapng"), ": No such file"),
+        (dir.path(), ": Is a directory"),
+        (&unknown, ": its link type 147"),
+    ] {
+        let output = bench(&shipped("count"), &["--pcap", capture.to_str().unwrap()]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{error}");
+        assert!(error.contains(told), "{error}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ use place::Place;
 const TIMES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(600)];
 
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Exit code 3: the capture cannot be read, or is damaged.")]
 pub(super) struct Bench {
     /// The .wasm file, and its parameters; =@FILE reads them from a file.
     #[arg(value_name = "FILE.wasm[=PARAMS]")]
@@ -107,9 +108,9 @@ pub enum BenchCliError {
 }
 
 impl BenchCliError {
-    /// Whether the bytes of the capture are to blame.
+    /// Whether the capture is to blame: it is damaged, none at all, or cannot be opened.
     pub(super) fn is_damage(&self) -> bool {
-        matches!(self, Self::Capture(error) if error.is_damage())
+        matches!(self, Self::Capture(_))
     }
 }
 
