@@ -82,6 +82,8 @@ pub struct Cost {
     pub time: Spread,
     /// How many instructions the extension runs for it.
     pub instructions: f64,
+    /// Of how many packets they were counted, which are the same ones at all sizes of batches.
+    pub counted: usize,
 }
 
 /// Measures extensions, and one that does nothing and is given as many bytes as the first.
@@ -125,6 +127,7 @@ fn costs(workload: &Workload, times: &[Spread], counted: &[f64]) -> Vec<Cost> {
             point,
             time: *time,
             instructions: *instructions,
+            counted: workload.counted(point),
         })
         .collect()
 }

@@ -37,6 +37,10 @@ fn instructions_are_the_same_in_two_runs() {
     };
     let expected = [64, 576, 1500, 65_535].map(|bytes| [1, 8, 64].map(|batch| (bytes, batch)));
     assert_eq!(points(&first), expected.concat());
+    let counted = first["points"].as_array().unwrap().iter();
+    let counted: Vec<_> = counted.map(|point| point["counted"].as_u64()).collect();
+    let expected = [1024, 1024, 1024, 256].map(|packets| [Some(packets); 3]);
+    assert_eq!(counted, expected.concat());
 }
 
 #[test]

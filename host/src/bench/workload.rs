@@ -26,6 +26,11 @@ const BEGAN_NS: u64 = 1_700_000_000_000_000_000;
 /// How long after each other packets come, however many of them together.
 const BETWEEN_NS: u64 = 10_000;
 
+/// Instructions are counted of so many full batches of packets, as far as they have no more than
+/// so many bytes.
+const COUNTED_BATCHES: usize = 16;
+const COUNTED_BYTES: usize = 16 << 20;
+
 /// The packets to measure with.
 pub enum Packets {
     /// UDP over IPv4, of several lengths.
@@ -137,6 +142,17 @@ impl Workload {
         self.kinds[point.kind].packets.len().div_ceil(point.batch)
     }
 
+    /// How many packets there are to count instructions with: as many at all sizes of batches, in
+    /// whole batches of each size, and so the same ones.
+    pub(super) fn counted(&self, point: Point) -> usize {
+        let whole = Point {
+            batch: BATCH_MAX,
+            ..point
+        };
+        let fit = COUNTED_BYTES / self.batch_bytes(whole).max(1);
+        fit.clamp(1, COUNTED_BATCHES) * BATCH_MAX
+    }
+
     /// How many bytes a batch has, about.
     pub(super) fn batch_bytes(&self, point: Point) -> usize {
         let packets = &self.kinds[point.kind].packets;
@@ -238,6 +254,28 @@ mod tests {
         assert_eq!(first, [[8], [9], [0], [1], [2], [3], [4], [5]]);
         assert_eq!(workload.number(point, batch.entries()[2].packet.id), 1);
         assert!(Workload::new(&Packets::Captured(Vec::new()), false).is_empty());
+    }
+
+    #[test]
+    fn instructions_are_counted_of_the_same_packets_at_all_sizes() {
+        let packet = |id: u16| (Packet::default(), id.to_le_bytes().to_vec());
+        let packets = Packets::Captured((0..3000).map(packet).collect());
+        let workload = Workload::new(&packets, false);
+        let mut batch = Batch::new();
+        for point in workload.points() {
+            let counted = workload.counted(point);
+            assert_eq!((counted, counted % point.batch), (1024, 0), "{point}");
+            let mut came = Vec::new();
+            for number in 0..counted / point.batch {
+                workload.fill(&mut batch, &mut Times::new(), point, number as u64);
+                came.extend(batch.entries().iter().map(|entry| entry.packet.id));
+            }
+            assert!(came.into_iter().eq(0..1024), "{point}");
+        }
+        let made = Workload::new(&Packets::Made, false);
+        let counted = made.points().into_iter().map(|point| made.counted(point));
+        let expected = [1024, 1024, 1024, 256].map(|packets| [packets; 3]);
+        assert_eq!(counted.collect::<Vec<_>>(), expected.concat());
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub(super) struct Times {
 pub(super) struct Point {
     pub(super) bytes: Option<usize>,
     pub(super) batch: usize,
+    /// Of how many packets instructions were counted.
+    pub(super) counted: usize,
     pub(super) costs: Vec<OfExtension>,
 }
 
@@ -110,6 +112,7 @@ impl Document {
         let points = points.enumerate().map(|(at, cost)| Point {
             bytes: cost.point.bytes,
             batch: cost.point.batch,
+            counted: cost.counted,
             costs: measured()
                 .filter_map(|(role, one)| Some(cost_of(role, one.costs.get(at)?, report)))
                 .collect(),
