@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::document::{Document, Extension, OfExtension, Point, Times};
 
-/// Stands behind the time of a batch that takes too long.
+/// Stands behind the time of a batch that takes too long by the clock on the wall.
 const TOO_LONG: char = '*';
 
 pub(super) fn text(document: &Document) -> String {
@@ -140,8 +140,9 @@ fn notes(text: &mut String, document: &Document) {
         let deadline = document.batch_deadline_ns as f64 / 1e6;
         let _ = writeln!(
             text,
-            "\n{TOO_LONG} a batch takes longer than the {deadline:.0} ms that the daemon allows by default; \
-             it gives fewer at a time"
+            "\n{TOO_LONG} a batch takes more wall time than the {deadline:.0} ms of CPU time that the daemon \
+             allows by default\n  (it is as much where nothing else runs); of a slower one it gives \
+             fewer at a time"
         );
     }
     if document.debug_build {
