@@ -50,3 +50,8 @@ pub(super) fn inspect(options: &Inspect) -> Result<(String, bool), InspectError>
     };
     Ok((text, document.loads))
 }
+
+/// A text that cannot steer a terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::super::inspect::plain;
 use crate::bench::{Candidate, Captured, Cost, Life, Measured, Report, SavedState, Spread};
 
 /// What an extension is to the table.
@@ -89,7 +90,7 @@ pub(super) struct OfExtension {
     pub(super) role: &'static str,
     pub(super) ns: Times,
     pub(super) instructions: f64,
-    /// Whether a batch takes longer than the daemon allows by default.
+    /// Whether a batch takes more wall time than the daemon allows CPU time by default.
     pub(super) over_deadline: bool,
 }
 
@@ -143,11 +144,6 @@ fn roles(given: usize) -> Vec<&'static str> {
         0 | 1 => vec![extension, empty],
         _ => vec![extension, other, empty],
     }
-}
-
-/// A text that cannot steer a terminal.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 fn extension(role: &'static str, measured: &Measured, file: Option<&str>) -> Extension {

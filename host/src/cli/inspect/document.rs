@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::plain;
 use crate::packet::Needs;
 use crate::runtime::{API_VERSION, DebugInfo, Description, Inspection, Kind, Served};
 
@@ -107,11 +108,6 @@ impl Document {
             imports: found.imports.into_iter().map(import).collect(),
         }
     }
-}
-
-/// A text that cannot steer a terminal.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 fn kind(kind: Kind) -> &'static str {
