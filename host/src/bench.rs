@@ -30,6 +30,7 @@ pub use workload::{Packets, Point};
 
 use crate::chain::Limits;
 use crate::runtime::Profile;
+use instructions::Counted;
 use subject::Subject;
 use workload::Workload;
 
@@ -65,6 +66,8 @@ pub struct Measured {
     pub version: String,
     /// What a packet costs at each point of the workload.
     pub costs: Vec<Cost>,
+    /// Why its instructions are not counted, if they are not.
+    pub uncounted: Option<String>,
     /// Its memories after all packets, in bytes.
     pub memory_bytes: u64,
     /// The calls of its life.
@@ -80,8 +83,8 @@ pub struct Cost {
     pub point: Point,
     /// How long it takes.
     pub time: Spread,
-    /// How many instructions the extension runs for it.
-    pub instructions: f64,
+    /// How many instructions the extension runs for it, if they can be counted.
+    pub instructions: Option<f64>,
     /// Of how many packets they were counted, which are the same ones at all sizes of batches.
     pub counted: usize,
 }
@@ -108,6 +111,7 @@ pub fn measure(plan: &Plan, candidates: &[Candidate]) -> Result<Report, BenchErr
         name: subject.name().to_owned(),
         version: subject.version().to_owned(),
         costs: costs(&workload, &times[at], &counted[at]),
+        uncounted: counted[at].as_ref().err().cloned(),
         memory_bytes: remains[at].memory_bytes,
         life,
         skipped: remains[at].skipped,
@@ -119,15 +123,13 @@ pub fn measure(plan: &Plan, candidates: &[Candidate]) -> Result<Report, BenchErr
     })
 }
 
-fn costs(workload: &Workload, times: &[Spread], counted: &[f64]) -> Vec<Cost> {
-    let measured = times.iter().zip(counted);
-    let points = workload.points().into_iter().zip(measured);
-    points
-        .map(|(point, (time, instructions))| Cost {
-            point,
-            time: *time,
-            instructions: *instructions,
-            counted: workload.counted(point),
-        })
-        .collect()
+fn costs(workload: &Workload, times: &[Spread], counted: &Counted) -> Vec<Cost> {
+    let points = workload.points().into_iter().zip(times).enumerate();
+    let costs = points.map(|(at, (point, time))| Cost {
+        point,
+        time: *time,
+        instructions: counted.as_ref().ok().map(|counted| counted[at]),
+        counted: workload.counted(point),
+    });
+    costs.collect()
 }

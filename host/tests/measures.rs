@@ -174,6 +174,40 @@ fn who_fails_is_told_with_the_packets_it_failed_on() {
 }
 
 #[test]
+fn who_waits_for_its_clock_has_times_and_is_told_why_there_is_no_count() {
+    let waits = format!("{}=us=100", guests::hostile().join("busy.wasm").display());
+    let measured = json(&bench(Path::new(&waits), &SHORT));
+    let told = extension(&measured, "extension")["uncounted"]
+        .as_str()
+        .unwrap();
+    assert!(
+        told.contains("deadline: ") && told.contains("its clock stands still in a call"),
+        "{told}"
+    );
+    assert_eq!(extension(&measured, "empty")["uncounted"], Value::Null);
+    for point in measured["points"].as_array().unwrap() {
+        let [waits, empty] = [0, 1].map(|at| &point["costs"][at]);
+        assert!(
+            waits["instructions"].is_null() && is_time(&waits["ns"]),
+            "{point}"
+        );
+        assert!(empty["instructions"].as_f64().unwrap() > 0.0, "{point}");
+    }
+
+    let output = bench(Path::new(&waits), &SHORT[..2]);
+    let printed = text(&output.stdout);
+    let row = printed
+        .lines()
+        .find(|line| line.starts_with("   64 "))
+        .unwrap();
+    assert_eq!(row.split_whitespace().nth(5), Some("-"), "{printed}");
+    assert!(
+        printed.contains("\nextension: its instructions cannot be counted: "),
+        "{printed}"
+    );
+}
+
+#[test]
 fn a_profile_names_the_functions_of_the_extension() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("profile.json");

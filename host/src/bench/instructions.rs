@@ -4,14 +4,25 @@
 use super::BenchError;
 use super::subject::{Purpose, Subject};
 use super::workload::{Point, Workload};
+use crate::chain::FaultKind;
 use crate::packet::Batch;
 
-/// The instructions for a packet, of each extension at each point.
-pub(super) fn count(
-    subjects: &[Subject],
-    workload: &Workload,
-) -> Result<Vec<Vec<f64>>, BenchError> {
-    let counted = subjects.iter().map(|subject| of(subject, workload));
+/// The instructions for a packet at each point, or why they cannot be counted though the extension
+/// is in time where its clock goes on.
+pub(super) type Counted = Result<Vec<f64>, String>;
+
+/// Counts those of each extension.
+pub(super) fn count(subjects: &[Subject], workload: &Workload) -> Result<Vec<Counted>, BenchError> {
+    let counted = subjects.iter().map(|subject| match of(subject, workload) {
+        Ok(counted) => Ok(Ok(counted)),
+        Err(BenchError::Fault { failure, .. }) if failure.fault.kind == FaultKind::Deadline => {
+            Ok(Err(format!(
+                "{failure}: while they are counted its clock stands still in a call, so that it \
+                 must not wait there for time to pass"
+            )))
+        }
+        Err(error) => Err(error),
+    });
     counted.collect()
 }
 

@@ -52,6 +52,8 @@ pub(super) struct Extension {
     pub(super) file: Option<String>,
     pub(super) name: String,
     pub(super) version: String,
+    /// Why there is no count of its instructions, if there is none.
+    pub(super) uncounted: Option<String>,
     pub(super) memory_bytes: u64,
     pub(super) skipped: u64,
     pub(super) compile_ns: Times,
@@ -89,7 +91,8 @@ pub(super) struct Point {
 pub(super) struct OfExtension {
     pub(super) role: &'static str,
     pub(super) ns: Times,
-    pub(super) instructions: f64,
+    /// None where they cannot be counted.
+    pub(super) instructions: Option<f64>,
     /// Whether a batch takes more wall time than the daemon allows CPU time by default.
     pub(super) over_deadline: bool,
 }
@@ -162,6 +165,7 @@ fn extension(role: &'static str, measured: &Measured, file: Option<&str>) -> Ext
         file: file.map(plain),
         name: measured.name.clone(),
         version: measured.version.clone(),
+        uncounted: measured.uncounted.as_deref().map(plain),
         memory_bytes: measured.memory_bytes,
         skipped: measured.skipped,
         compile_ns: times(*compile),

@@ -57,6 +57,7 @@ fn row(text: &mut String, point: &Point, is_compared: bool) {
         .map_or("any".to_owned(), |bytes| bytes.to_string());
     let _ = write!(text, "{bytes:>5}  {:>5}", point.batch);
     let median = |of: &OfExtension| of.ns.median;
+    let counted = |of: &OfExtension| of.instructions.unwrap_or_default();
     match &point.costs[..] {
         [one, other, empty] if is_compared => {
             let _ = writeln!(
@@ -68,7 +69,7 @@ fn row(text: &mut String, point: &Point, is_compared: bool) {
                 time(empty),
                 count(one),
                 count(other),
-                ratio(other.instructions, one.instructions),
+                ratio(counted(other), counted(one)),
                 count(empty),
             );
         }
@@ -89,7 +90,8 @@ fn time(of: &OfExtension) -> String {
 }
 
 fn count(of: &OfExtension) -> String {
-    format!("{:>11}", number(of.instructions))
+    let count = of.instructions.map_or("-".to_owned(), number);
+    format!("{count:>11}")
 }
 
 /// With as many decimals as say something.
@@ -101,7 +103,7 @@ fn number(number: f64) -> String {
 }
 
 fn ratio(of: f64, to: f64) -> String {
-    match to > 0.0 {
+    match of > 0.0 && to > 0.0 {
         true => format!("{:.2}", of / to),
         false => "-".to_owned(),
     }
@@ -149,6 +151,13 @@ fn notes(text: &mut String, document: &Document) {
         text.push_str("\nthis is a debug build of ipqext-host, which is slow itself: build it with --release\n");
     }
     for extension in &document.extensions {
+        if let Some(uncounted) = &extension.uncounted {
+            let _ = writeln!(
+                text,
+                "\n{}: its instructions cannot be counted: {uncounted}",
+                extension.role
+            );
+        }
         if extension.skipped > 0 {
             let _ = writeln!(
                 text,
