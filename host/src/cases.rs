@@ -20,6 +20,7 @@ mod file;
 mod given;
 mod golden;
 mod hex;
+mod numbers;
 mod play;
 mod report;
 mod wasm;

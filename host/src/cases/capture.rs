@@ -1,32 +1,26 @@
 //! Packets of a capture.
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::file::PACKETS_MAX;
 use super::given::{Captured, Content};
+use super::numbers::Numbers;
 use crate::capture::{Frame, Interface, Reader, split};
 
 /// The IP packets of these numbers of a capture, counted from 1, all without any.
 ///
 /// # Errors
 /// It cannot be read, or has no such packets: what is wrong.
-pub(super) fn read(
-    path: &Path,
-    numbers: Option<&[RangeInclusive<usize>]>,
-) -> Result<Vec<Content>, String> {
+pub(super) fn read(path: &Path, numbers: Option<&Numbers>) -> Result<Vec<Content>, String> {
     let mut reader = Reader::open(path).map_err(|error| error.to_string())?;
-    let is_wanted = |number: &usize| match numbers {
-        None => true,
-        Some(ranges) => ranges.iter().any(|range| range.contains(number)),
-    };
+    let is_wanted = |number| numbers.is_none_or(|numbers| numbers.contains(number));
     let mut contents = Vec::new();
     let mut others = Vec::new();
     let mut count = 0;
     let mut bytes = Vec::new();
     while let Some(frame) = reader.next().map_err(|error| error.to_string())? {
         count += 1;
-        if !is_wanted(&count) {
+        if !is_wanted(count) {
             continue;
         }
         // The reader lends the frame, and knows what stands before the packet in it.
@@ -48,9 +42,7 @@ pub(super) fn read(
         }
     }
     let path = path.display();
-    let beyond = numbers.and_then(|ranges| ranges.iter().find(|range| *range.start() > count));
-    if let Some(beyond) = beyond {
-        let number = beyond.start();
+    if let Some(number) = numbers.and_then(|numbers| numbers.beyond(count)) {
         return Err(format!(
             "there is no packet {number} in {path}: it has {count}"
         ));
@@ -154,26 +146,29 @@ mod tests {
     fn some_are_taken_by_their_numbers() {
         let dir = tempfile::tempdir().unwrap();
         let path = capture(&dir);
-        let some = |ranges: &[RangeInclusive<usize>]| {
-            let read = read(&path, Some(ranges));
+        let some = |numbers: &str| {
+            let read = read(&path, Some(&Numbers::parse(numbers).unwrap()));
             read.map(|all| {
                 all.iter()
                     .map(|content| content.bytes[19])
                     .collect::<Vec<_>>()
             })
         };
-        assert_eq!(some(&[2..=2]), Ok(vec![2]));
-        assert_eq!(some(&[4..=usize::MAX, 1..=1]), Ok(vec![1, 4]));
-        let error = some(&[1..=4]).unwrap_err();
+        assert_eq!(some("2"), Ok(vec![2]));
+        assert_eq!(some("1, 4-"), Ok(vec![1, 4]));
+        let error = some("1-4").unwrap_err();
         assert!(
             error.starts_with("packet 3 of ") && error.contains("is no IP"),
             "{error}"
         );
-        let error = some(&[1..=1, 5..=9]).unwrap_err();
-        assert!(
-            error.starts_with("there is no packet 5 in ") && error.ends_with(": it has 4"),
-            "{error}"
-        );
+        for (numbers, missing) in [("1, 5-9", 5), ("4-9", 9), ("5-", 5)] {
+            let error = some(numbers).unwrap_err();
+            let begin = format!("there is no packet {missing} in ");
+            assert!(
+                error.starts_with(&begin) && error.ends_with(": it has 4"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

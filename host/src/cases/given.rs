@@ -1,13 +1,14 @@
 //! The packets of a case.
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Expectation, Given, START_NS, capture, expectation, file::PACKETS_MAX, hex};
+use super::file::PACKETS_MAX;
+use super::numbers::Numbers;
+use super::{Expectation, Given, START_NS, capture, expectation, hex};
 use crate::config::mask;
 use crate::document::{Problems, Section, parsed, string, whole, whole_or};
 use crate::packet::{HardwareAddress, Hook, Link, PACKET_BYTES_MAX, Packet};
@@ -222,11 +223,12 @@ fn contents(
     });
     let numbers = section.get("number", wrong, |value| {
         const GIVE: &str = "the number of a packet, from 1, or several as \"1-3, 7, 20-\"";
-        whole_or(value, GIVE, |number| ranges(&number.to_string()), ranges)
+        let of_number = |number: u64| Numbers::parse(&number.to_string());
+        whole_or(value, GIVE, of_number, Numbers::parse)
     });
     let repeat = section.get("repeat", wrong, whole([1, PACKETS_MAX as u64]));
     let captured = section.get("pcap", wrong, |value| {
-        capture::read(&base.join(string(value, "dns.pcap")?), numbers.as_deref())
+        capture::read(&base.join(string(value, "dns.pcap")?), numbers.as_ref())
     });
     let mut beside = |key: &str, other: &str| {
         if let (Some(span), Some(_)) = (section.span(key), section.span(other)) {
@@ -259,28 +261,6 @@ fn contents(
             vec![content; repeat.unwrap_or(1) as usize]
         }
     }
-}
-
-/// Numbers of packets, as `1-3, 7, 20-`.
-fn ranges(text: &str) -> Result<Vec<RangeInclusive<usize>>, String> {
-    let one = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let first = first.trim().parse().ok().filter(|first| *first > 0)?;
-        let last = match last.trim() {
-            "" => usize::MAX,
-            last => last.parse().ok().filter(|last| *last >= first)?,
-        };
-        Some(first..=last)
-    };
-    text.split(',')
-        .map(|part| {
-            let bad = || {
-                let part = part.trim();
-                format!("{part:?} is no number of a packet; give it from 1, or several as \"1-3, 7, 20-\"")
-            };
-            one(part).ok_or_else(bad)
-        })
-        .collect()
 }
 
 /// The hook of a name.
