@@ -148,8 +148,12 @@ fn check(at: usize, section: &Section<'_>, wrong: &mut Problems<'_>) {
     }
     let one_of = ["refused", "packet", "pcap", "expect"];
     if one_of.iter().all(|key| section.span(key).is_none()) {
-        wrong.add(at, format!("[[case]] has no packets; write {GIVE_PACKETS}"));
+        wrong.add(at, no_packets());
     }
+}
+
+fn no_packets() -> String {
+    format!("[[case]] has no packets; write {GIVE_PACKETS}")
 }
 
 fn packets(
@@ -160,6 +164,9 @@ fn packets(
     wrong: &mut Problems<'_>,
 ) -> Vec<Given> {
     let entries = section.list("packet", GIVE_PACKETS, wrong);
+    if let (Some([]), Some(span)) = (entries, section.span("packet")) {
+        wrong.add(span.start, no_packets());
+    }
     let mut packets = Vec::new();
     for element in entries.unwrap_or_default() {
         let at = element.span().start;

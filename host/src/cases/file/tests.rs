@@ -215,6 +215,7 @@ fn all_mistakes_are_told_with_their_places() {
          pcap = \"none.pcap\"\nexpect = \"none.verdicts\"\nstep = \"1s\"\ninfo = \"\"\n\
          [[case.packet]]\nbytes = \"45\"",
         "[[case]\nname = a",
+        "[[case]]\nname = \"a\"\npacket = []",
     ];
     let told: Vec<String> = wrong
         .iter()
