@@ -15,7 +15,7 @@ impl Numbers {
     /// Reads a text.
     ///
     /// # Errors
-    /// Something in it is no number, or stands behind a greater one.
+    /// Something in it is no number, or does not ascend.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let runs = text.split(',').map(|part| {
             let bad = || {
@@ -24,7 +24,18 @@ impl Numbers {
             };
             Run::parse(part).ok_or_else(bad)
         });
-        Ok(Self(runs.collect::<Result<_, _>>()?))
+        let runs = runs.collect::<Result<Vec<_>, _>>()?;
+        let back = runs.windows(2).find_map(|pair| match pair[0].last {
+            Some(last) if last < pair[1].first => None,
+            _ => Some(pair[1].first),
+        });
+        match back {
+            None => Ok(Self(runs)),
+            Some(number) => Err(format!(
+                "{number} stands behind a number that is not less; packets come in the order of \
+                 the capture and once each, so give numbers in ascending order, as \"1-3, 7, 20-\""
+            )),
+        }
     }
 
     /// Whether a packet is one of them.
@@ -69,6 +80,15 @@ mod tests {
         for text in ["", "0", "x", "-3", "3-1", "1,,2", "1-2-3"] {
             let error = Numbers::parse(text).unwrap_err();
             assert!(error.contains(" is no number of a packet; "), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_do_not_ascend_are_refused() {
+        for (text, number) in [("5, 2", 2), ("1-3, 3", 3), ("2, 2", 2), ("4-, 7", 7)] {
+            let error = Numbers::parse(text).unwrap_err();
+            let begin = format!("{number} stands behind a number that is not less");
+            assert!(error.starts_with(&begin), "{error}");
         }
     }
 
