@@ -111,7 +111,15 @@ pub(super) fn read(
     let section = &Section::new("[[case.packet]]", table, &KEYS, wrong);
     let metadata = metadata(section, &defaults.packet, devices, wrong);
     let protocol = section.get("protocol", wrong, ether_type);
-    if let Some(after_start) = section.get("at", wrong, |value| units::time(string(value, "2s")?)) {
+    let after_start = section.get("at", wrong, |value| match clock.step {
+        Some(_) => units::time(string(value, "2s")?),
+        None => Err(
+            "the case has step = \"capture\", so its packets come at the times of the \
+                     capture; remove one of them"
+                .to_owned(),
+        ),
+    });
+    if let Some(after_start) = after_start {
         clock.set(after_start);
     }
     let contents = contents(at, section, defaults.base, wrong);
