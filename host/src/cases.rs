@@ -21,6 +21,7 @@ mod given;
 mod golden;
 mod hex;
 mod numbers;
+mod path;
 mod play;
 mod report;
 mod wasm;

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::file::PACKETS_MAX;
 use super::numbers::Numbers;
+use super::path::file;
 use super::{Expectation, Given, START_NS, capture, expectation, hex};
 use crate::config::mask;
 use crate::document::{Problems, Section, parsed, string, whole, whole_or};
@@ -236,7 +237,7 @@ fn contents(
     });
     let repeat = section.get("repeat", wrong, whole([1, PACKETS_MAX as u64]));
     let captured = section.get("pcap", wrong, |value| {
-        capture::read(&base.join(string(value, "dns.pcap")?), numbers.as_ref())
+        capture::read(&file(base, "dns.pcap", "")(value)?, numbers.as_ref())
     });
     let mut beside = |key: &str, other: &str| {
         if let (Some(span), Some(_)) = (section.span(key), section.span(other)) {

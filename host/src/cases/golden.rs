@@ -3,11 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use toml::de::DeValue;
-
+use super::path::file;
 use super::report::{Difference, Failure};
 use crate::config::mask;
-use crate::document::{Problems, Section, parsed, string};
+use crate::document::{Problems, Section, parsed};
 use crate::embed::Loaded;
 use crate::packet::Hook;
 use crate::replay::{
@@ -72,21 +71,6 @@ pub(super) fn read(section: &Section<'_>, base: &Path, wrong: &mut Problems<'_>)
         device: section.get("in", wrong, parsed("eth0", name)),
         mark: section.get("mark", wrong, mask),
     })
-}
-
-/// A file that is there.
-fn file<'a>(
-    base: &Path,
-    example: &str,
-    mend: &str,
-) -> impl FnOnce(&'a DeValue<'a>) -> Result<PathBuf, String> {
-    move |value| {
-        let path = base.join(string(value, example)?);
-        match path.is_file() {
-            true => Ok(path),
-            false => Err(format!("there is no file {}{mend}", path.display())),
-        }
-    }
 }
 
 impl Golden {

@@ -231,6 +231,22 @@ fn all_mistakes_are_told_with_their_places() {
     insta::assert_snapshot!(told.join("===\n"));
 }
 
+/// To open a FIFO would wait for ever.
+#[test]
+fn files_that_are_not_regular_are_refused_before_they_are_opened() {
+    for path in ["/dev/zero", "."] {
+        for text in [
+            format!("[[case]]\nname = \"a\"\n[[case.packet]]\npcap = \"{path}\""),
+            format!("[[case]]\nname = \"a\"\nexpect = \"day.verdicts\"\npcap = \"{path}\""),
+            format!("[[case]]\nname = \"a\"\npcap = \"day.pcap\"\nexpect = \"{path}\""),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(error.starts_with("basic.toml:4:"), "{error}");
+            assert!(error.ends_with(" is not a regular file"), "{error}");
+        }
+    }
+}
+
 #[test]
 fn no_text_makes_it_panic() {
     let whole = format!(
