@@ -346,7 +346,12 @@ impl Stage {
             self.skip(visit, hindrance);
             return;
         }
-        let call = self.meter.begin(&self.terms.limits, count);
+        // Where nobody waits each call is measured, however few its packets.
+        let weighed = match self.clock {
+            Clock::Machine => count,
+            Clock::Batch(_) => usize::MAX,
+        };
+        let call = self.meter.begin(&self.terms.limits, weighed);
         self.decide(visit);
         self.meter.end(call, visit.now, &self.counters);
     }
