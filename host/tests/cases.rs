@@ -297,6 +297,26 @@ icmp-drop 0.1.0: 1 ok, 3 failed, 12 packets
 }
 
 #[test]
+fn nobody_is_quarantined_on_a_whole_capture_either() {
+    let dir = cases(
+        "[[case]]\nname = \"poison\"\npcap = \"poison.pcapng\"\nexpect = \"poison.verdicts\"\n",
+    );
+    let count = 40;
+    let capture = dir.path().join("cases/poison.pcapng");
+    write_capture_every(1_000_000, &capture, &vec![POISON; count]).unwrap();
+    let lines = (1..=count).map(|number| format!("{number} accept fault=panics:trap\n"));
+    let verdicts = format!("# ipqext verdicts 1\n{}", lines.collect::<String>());
+    fs::write(dir.path().join("cases/poison.verdicts"), verdicts).unwrap();
+    let wasm = guests::hostile_debug().join("panics.wasm");
+    let output = test(dir.path(), &["--wasm", text_of(&wasm)]);
+    let printed = text(&output.stdout);
+    assert_eq!(
+        printed,
+        "ok      poison\npanics 0.1.0: 1 ok, 0 failed, 40 packets\n"
+    );
+}
+
+#[test]
 fn without_a_compiled_file_it_says_what_makes_one() {
     let dir = cases("[[case]]\nname = \"a\"\nrefused = \"x\"\n");
     let output = test(dir.path(), &[]);
@@ -426,16 +446,21 @@ fn whoever_has_read_enough_ends_it_quietly() {
 
 /// Writes packets to a capture, a second apart.
 fn write_capture(path: &Path, packets: &[&str]) -> io::Result<()> {
+    write_capture_every(1_000_000_000, path, packets)
+}
+
+/// Writes packets to a capture, so many nanoseconds apart.
+fn write_capture_every(step_ns: u64, path: &Path, packets: &[&str]) -> io::Result<()> {
     let mut writer = Writer::new(fs::File::create(path)?)?;
     let interface = writer.interface(&Interface {
         name: None,
         link_type: LinkType::RAW,
         snap_length: 0,
     })?;
-    for (packet, second) in packets.iter().zip(1..) {
+    for (packet, step) in packets.iter().zip(1..) {
         let bytes = hexadecimal::decode(&packet.replace(' ', "")).unwrap();
         let length = bytes.len() as u32;
-        writer.frame(interface, second * 1_000_000_000, length, &[&bytes], None)?;
+        writer.frame(interface, step * step_ns, length, &[&bytes], None)?;
     }
     Ok(())
 }

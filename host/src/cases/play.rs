@@ -109,16 +109,13 @@ impl Player {
     }
 
     fn chain(&self, case: &Case) -> Result<Chain, BuildError> {
-        // However often it fails, each packet is asked about.
-        let extension = self.extension(case).policy(PolicyChange {
-            quarantine: Some(QuarantineChange::Off),
-            ..PolicyChange::default()
-        });
         let links = Links {
             version: 1,
             devices: case.links.clone(),
         };
-        self.builder(extension, case).links(links).build()
+        self.builder(self.extension(case), case)
+            .links(links)
+            .build()
     }
 
     fn extension(&self, case: &Case) -> Extension {
@@ -127,6 +124,11 @@ impl Player {
             .group(case.group)
             .grant(case.grant)
             .limits(case.limits)
+            // However often it fails, each packet is asked about.
+            .policy(PolicyChange {
+                quarantine: Some(QuarantineChange::Off),
+                ..PolicyChange::default()
+            })
     }
 
     fn builder(&self, extension: Extension, case: &Case) -> ChainBuilder {
