@@ -52,13 +52,14 @@ fn what_came_otherwise_is_told_packet_by_packet() {
          [[case.packet]]\nbytes = \"{PING}\"\nexpect = {{ fault = true }}\n\
          [[case]]\nname = \"it starts all the same\"\nrefused = \"no way\"\n\
          [[case]]\nname = \"other words\"\nparams = \"every=0\"\nrefused = \"no way\"\n\
+         [[case]]\nname = \"words of the host\"\nparams = \"every=0\"\nrefused = \"icmp-drop\"\n\
          [[case]]\nname = \"it does not start\"\nparams = \"every=0\"\n\
          [[case.packet]]\nbytes = \"{PING}\"\n",
         PING.replace("40 01 26 df", "3f 01 27 df"),
     ));
     let output = test(dir.path(), &["--wasm", text_of(&shipped("icmp-drop"))]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(text(&output.stderr), "ipqext-host: 4 of 5 cases failed\n");
+    assert_eq!(text(&output.stderr), "ipqext-host: 5 of 6 cases failed\n");
     let printed = text(&output.stdout).replace(text_of(dir.path()), "DIR");
     let printed = printed.replace(text_of(&shipped("icmp-drop")), "icmp_drop.wasm");
     insta::assert_snapshot!(printed);

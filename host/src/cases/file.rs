@@ -130,8 +130,17 @@ fn case(at: usize, table: &DeTable<'_>, path: &Path, wrong: &mut Problems<'_>) -
         links: devices.into_links(),
         packets,
         golden,
-        info: text(section, "info", "3 echo requests dropped, 9 seen", wrong),
-        refused: text(section, "refused", "unknown parameter", wrong),
+        info: section.get("info", wrong, |value| {
+            string(value, "3 echo requests dropped, 9 seen").map(str::to_owned)
+        }),
+        refused: section.get("refused", wrong, |value| {
+            match string(value, "unknown parameter")? {
+                text if text.trim().is_empty() => Err("the text is empty, and any error has it; \
+                                                       give words of the one that is meant"
+                    .to_owned()),
+                text => Ok(text.to_owned()),
+            }
+        }),
     }
 }
 
@@ -196,17 +205,6 @@ fn step<'a>(value: &'a DeValue<'a>) -> Result<Option<Duration>, String> {
             .map(Some)
             .map_err(|error| format!("{error}, or \"capture\" for the times of a capture")),
     }
-}
-
-fn text(
-    section: &Section<'_>,
-    key: &str,
-    example: &str,
-    wrong: &mut Problems<'_>,
-) -> Option<String> {
-    section.get(key, wrong, |value| {
-        string(value, example).map(str::to_owned)
-    })
 }
 
 #[cfg(test)]

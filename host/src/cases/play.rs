@@ -97,13 +97,13 @@ impl Player {
             (Ok(_), Some(wanted)) => {
                 play.differs(START, "refusal", &quoted(wanted), "none: it started");
             }
-            (Err(error), Some(wanted)) if is_refusal(&error) => {
-                let text = error.to_string();
-                if !text.contains(wanted.as_str()) {
-                    play.differs(START, "refusal", &quoted(wanted), &text);
+            (Err(error), wanted) => match (refusal(&error), wanted) {
+                (Some(text), Some(wanted)) if text.contains(wanted.as_str()) => {}
+                (Some(text), Some(wanted)) => {
+                    play.differs(START, "refusal", &quoted(wanted), &quoted(text));
                 }
-            }
-            (Err(error), _) => play.differs(START, "start", "it to start", &error.to_string()),
+                _ => play.differs(START, "start", "it to start", &error.to_string()),
+            },
         }
         play.ends(case, case.packets.len())
     }
@@ -147,11 +147,14 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// Whether an extension would not have it so, rather than that it cannot be had.
-fn is_refusal(error: &BuildError) -> bool {
-    match error {
-        BuildError::Extension { error, .. } => matches!(**error, CommandError::Refused { .. }),
-        _ => false,
+/// What an extension said that would not have it so; `None` if it cannot be had.
+fn refusal(error: &BuildError) -> Option<&str> {
+    let BuildError::Extension { error, .. } = error else {
+        return None;
+    };
+    match &**error {
+        CommandError::Refused { text, .. } => Some(text),
+        _ => None,
     }
 }
 

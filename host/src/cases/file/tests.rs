@@ -216,6 +216,7 @@ fn all_mistakes_are_told_with_their_places() {
          [[case.packet]]\nbytes = \"45\"",
         "[[case]\nname = a",
         "[[case]]\nname = \"a\"\npacket = []",
+        "[[case]]\nname = \"a\"\nrefused = \" \"",
         "[[case]]\nname = \"a\"\nstep = \"capture\"\n[[case.packet]]\nbytes = \"45\"\nat = \"2s\"",
     ];
     let told: Vec<String> = wrong
