@@ -300,7 +300,7 @@ icmp-drop 0.1.0: 1 ok, 3 failed, 12 packets
 #[test]
 fn nobody_is_quarantined_on_a_whole_capture_either() {
     let dir = cases(
-        "[[case]]\nname = \"poison\"\npcap = \"poison.pcapng\"\nexpect = \"poison.verdicts\"\n",
+        "[[case]]\nname = \"poison\"\nbatch = 1\npcap = \"poison.pcapng\"\nexpect = \"poison.verdicts\"\n",
     );
     let count = 40;
     let capture = dir.path().join("cases/poison.pcapng");
