@@ -123,7 +123,9 @@ impl Malformed {
 
     /// The same packets in frames of a link, of which some headers are strange, too.
     pub fn framed(self, link: Link) -> impl Iterator<Item = Frame> {
-        let mut rng = Rng::with_seed(u64::from(link.number()));
+        // Headers depend on the packets' seed, too, but take no numbers from their stream.
+        let seed = self.rng.clone().u64(..);
+        let mut rng = Rng::with_seed(seed.wrapping_add(u64::from(link.number())));
         self.map(move |packet| link.frame(&mut rng, &packet))
     }
 

@@ -20,6 +20,16 @@ fn the_same_seed_gives_the_same_bytes_and_another_one_others() {
 }
 
 #[test]
+fn link_headers_depend_on_the_seed_too() {
+    let addresses = |seed| {
+        let frame = Malformed::new(seed).framed(Link::Ethernet).next()?;
+        frame.bytes.get(..12).map(<[u8]>::to_vec)
+    };
+    let different: BTreeSet<_> = (0..40).filter_map(addresses).collect();
+    assert!(different.len() > 20, "{}", different.len());
+}
+
+#[test]
 fn packets_are_strange_in_all_ways_and_in_many_lengths() {
     let packets = packets(3, 20_000);
     let mut kinds = BTreeMap::<_, usize>::new();
