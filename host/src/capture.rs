@@ -1,8 +1,9 @@
 //! Capture files: reading pcap and pcapng, gzipped or not, as a stream in bounded
 //! memory, and writing pcapng.
 //!
-//! The formats are those of draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng, read
-//! as leniently as libpcap reads them. Frames are lent: none is copied, and nothing is
+//! The formats are those of draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng. Not read are pcap
+//! files of versions before 2.3, whose two lengths stand the other way round, and Kuznetzov's
+//! modified pcap (magic 0xa1b2cd34). Frames are lent: none is copied, and nothing is
 //! allocated for one.
 
 mod bytes;

@@ -32,7 +32,8 @@ pub fn hex_dump(bytes: &[u8]) -> String {
     dump
 }
 
-/// The bytes of such a text, or of one that tcpdump's `-x` or `-X`, or xxd printed.
+/// The bytes of such a text, or of one that tcpdump's `-x` or `-X`, xxd or Wireshark printed; `#`
+/// begins a comment.
 ///
 /// # Panics
 ///
@@ -40,15 +41,8 @@ pub fn hex_dump(bytes: &[u8]) -> String {
 pub(super) fn bytes(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for line in text.lines() {
-        let line = line.trim();
-        let words = match line.split_once(':') {
-            Some((offset, rest)) if !offset.contains(char::is_whitespace) => {
-                // What stands behind two spaces is the same as text.
-                let rest = rest.trim_start();
-                rest.split_once("  ").map_or(rest, |(words, _)| words)
-            }
-            _ => line,
-        };
+        let line = line.split('#').next().unwrap_or_default().trim();
+        let words = without_offset(line, bytes.len());
         for word in words.split_whitespace() {
             let digits = word.strip_prefix("0x").unwrap_or(word);
             assert!(
@@ -61,6 +55,34 @@ pub(super) fn bytes(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// A line without the offset before the bytes, and then without the text behind them. `at` is
+/// how many bytes came before it: the offsets of Wireshark and
+/// hexdump -C have no colon, and are told by that.
+fn without_offset(line: &str, at: usize) -> &str {
+    let is_hexadecimal = |text: &str| text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_offset = |text: &str| text.len() >= 4 && is_hexadecimal(text);
+    if let Some((offset, rest)) = line.split_once(':')
+        && is_offset(offset.strip_prefix("0x").unwrap_or(offset))
+    {
+        let rest = rest.trim_start();
+        return rest.split_once("  ").map_or(rest, |(bytes, _)| bytes);
+    }
+    if let Some((offset, rest)) = line.split_once(char::is_whitespace)
+        && is_offset(offset)
+        && usize::from_str_radix(offset, 16) == Ok(at)
+    {
+        // There may be two spaces in the middle of the bytes, as of hexdump -C.
+        let rest = rest.trim_start();
+        let ends = ["   ", "|"].map(|end| rest.find(end).unwrap_or(rest.len()));
+        let rest = &rest[..ends[0].min(ends[1])];
+        let mut words = rest.split_whitespace();
+        if words.all(|word| word.len() == 2 && is_hexadecimal(word)) {
+            return rest;
+        }
+    }
+    line
 }
 
 #[cfg(test)]
@@ -86,5 +108,23 @@ mod tests {
     #[should_panic(expected = "`0g` is no bytes in hexadecimal")]
     fn what_is_no_byte_fails_the_test() {
         bytes("45 0g");
+    }
+
+    #[test]
+    fn offsets_without_a_colon_are_told_by_what_came_before() {
+        let of_wireshark = "0000   45 00 00 1c 00 00 40 00 40 01 26 df 0a 00 00 01   E.....@.@.&.....\n\
+                            0010   0a 00 00 02 08 00   ......\n";
+        let read = bytes(of_wireshark);
+        assert_eq!(read.len(), 22);
+        assert_eq!((read[0], read[16]), (0x45, 0x0a));
+        // Bytes that look like an offset, and are none.
+        assert_eq!(bytes("4500 001c # a comment"), [0x45, 0, 0, 0x1c]);
+        assert_eq!(bytes("0000 0000"), [0; 4]);
+    }
+
+    #[test]
+    #[should_panic = "`00:11` is no bytes in hexadecimal"]
+    fn a_colon_behind_less_than_an_offset_is_no_dump() {
+        bytes("00:11");
     }
 }

@@ -9,8 +9,8 @@ const LINE: usize = 16;
 const GIVE: &str = "give bytes, as \"45 00 00 1c\"";
 
 /// The bytes of a text in hexadecimal, with spaces and newlines where one likes. A line may
-/// begin with its offset, as `0x0010:`, and end with the same as text, as tcpdump and xxd
-/// write it; `#` begins a comment.
+/// begin with its offset, as `0x0010:` or `0010`, and end with the same as text, as tcpdump, xxd
+/// and Wireshark write it; `#` begins a comment.
 ///
 /// # Errors
 /// Something is no byte: what, and where in the text.
@@ -18,7 +18,7 @@ pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     for (line, number) in text.lines().zip(1..) {
         let line = line.split('#').next().unwrap_or_default();
-        for word in without_offset(line.trim()).split_whitespace() {
+        for word in without_offset(line.trim(), bytes.len()).split_whitespace() {
             let digits = word.strip_prefix("0x").unwrap_or(word);
             let at = || match number {
                 1 => String::new(),
@@ -41,16 +41,32 @@ pub(super) fn bytes(text: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// A line without the offset before the bytes, and then without the text behind them.
-fn without_offset(line: &str) -> &str {
-    let Some((offset, rest)) = line.split_once(':') else {
-        return line;
-    };
-    if offset.contains(char::is_whitespace) {
-        return line;
+/// A line without the offset before the bytes, and then without the text behind them. `at` is
+/// how many bytes came before it: the offsets of Wireshark and
+/// hexdump -C have no colon, and are told by that.
+fn without_offset(line: &str, at: usize) -> &str {
+    let is_hexadecimal = |text: &str| text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_offset = |text: &str| text.len() >= 4 && is_hexadecimal(text);
+    if let Some((offset, rest)) = line.split_once(':')
+        && is_offset(offset.strip_prefix("0x").unwrap_or(offset))
+    {
+        let rest = rest.trim_start();
+        return rest.split_once("  ").map_or(rest, |(bytes, _)| bytes);
     }
-    let rest = rest.trim_start();
-    rest.split_once("  ").map_or(rest, |(bytes, _)| bytes)
+    if let Some((offset, rest)) = line.split_once(char::is_whitespace)
+        && is_offset(offset)
+        && usize::from_str_radix(offset, 16) == Ok(at)
+    {
+        // There may be two spaces in the middle of the bytes, as of hexdump -C.
+        let rest = rest.trim_start();
+        let ends = ["   ", "|"].map(|end| rest.find(end).unwrap_or(rest.len()));
+        let rest = &rest[..ends[0].min(ends[1])];
+        let mut words = rest.split_whitespace();
+        if words.all(|word| word.len() == 2 && is_hexadecimal(word)) {
+            return rest;
+        }
+    }
+    line
 }
 
 /// The lines of a dump that differ: first as it was expected, with `-`, then as it came,
@@ -98,6 +114,8 @@ mod tests {
             "# the header\n45 00   # version\n\n00 1c\tab",
             "\t0x0000:  4500 001c                                E...\n\t0x0004:  ab  .",
             "00000000: 4500 001c ab                             E....",
+            "0000   45 00 00 1c   E...\n0004   ab   .",
+            "00000000  45 00 00  1c ab   |E....|",
         ] {
             assert_eq!(bytes(text).unwrap(), expected, "{text}");
         }

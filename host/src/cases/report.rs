@@ -47,7 +47,7 @@ pub struct Failure {
 #[derive(Clone, Debug, Serialize)]
 pub struct Difference {
     /// What it is: `verdict`, `mark`, `bytes`, `fault`, `info`, `refusal`, `start` or
-    /// `verdicts`.
+    /// `replay`.
     pub of: &'static str,
     /// What was expected.
     pub expected: String,
