@@ -119,14 +119,14 @@ fn json(compared: &Compared, names: &[String; 2]) -> Value {
     let sides = names.iter().zip(&compared.sides).map(|(name, side)| {
         json!({
             "file": name,
-            "ns-per-packet": cost(compared, side),
+            "ns_per_packet": cost(compared, side),
             "faults": side.faults,
         })
     });
     let damage = compared.damage.iter().map(ToString::to_string);
     json!({
         "packets": compared.packets,
-        "not-ip": compared.not_ip,
+        "not_ip": compared.not_ip,
         "differences": differences::json(&compared.differences),
         "sides": sides.collect::<Vec<_>>(),
         "damage": damage.collect::<Vec<_>>(),

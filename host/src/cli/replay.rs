@@ -327,10 +327,10 @@ fn json(summary: &Summary) -> Value {
         object.insert("name".to_owned(), json!(extension.name));
         object.insert("version".to_owned(), json!(extension.version));
         for (name, count) in &extension.counts {
-            object.insert((*name).to_owned(), json!(count));
+            object.insert(name.replace('-', "_"), json!(count));
         }
         let cost = each(extension.count("cpu-ns").into(), extension.count("seen"));
-        object.insert("ns-per-packet".to_owned(), json!(cost));
+        object.insert("ns_per_packet".to_owned(), json!(cost));
         object.insert("info".to_owned(), json!(extension.infos));
         Value::Object(object)
     });
@@ -349,7 +349,7 @@ fn json(summary: &Summary) -> Value {
     let seconds = summary.took.as_secs_f64();
     json!({
         "packets": summary.packets,
-        "not-ip": summary.not_ip,
+        "not_ip": summary.not_ip,
         "accepted": summary.accepted,
         "dropped": summary.dropped,
         "repeated": summary.repeated,
@@ -359,12 +359,12 @@ fn json(summary: &Summary) -> Value {
         "faults": summary.faults,
         "batches": summary.batches,
         "extensions": extensions.collect::<Vec<_>>(),
-        "fault-kinds": ways.collect::<Vec<_>>(),
+        "fault_kinds": ways.collect::<Vec<_>>(),
         "differences": summary.differences.as_ref().map(differences::json),
-        "unknown-link-types": unknown.collect::<Vec<_>>(),
+        "unknown_link_types": unknown.collect::<Vec<_>>(),
         "damage": damage.collect::<Vec<_>>(),
         "seconds": seconds,
-        "ns-per-packet": each(summary.took.as_nanos(), summary.packets),
-        "packets-per-second": summary.packets as f64 / seconds.max(f64::MIN_POSITIVE),
+        "ns_per_packet": each(summary.took.as_nanos(), summary.packets),
+        "packets_per_second": summary.packets as f64 / seconds.max(f64::MIN_POSITIVE),
     })
 }

@@ -101,7 +101,7 @@ fn records_of_no_length_pass_unseen_and_one_that_is_too_long_ends_it() {
     let nothing: (&[u8], u32, u32) = (&[], 0, 0);
     let bytes = pcap(101, &[nothing, (packet, length, length), nothing]);
     let told = json(&replay(&[&case.file("raw.pcap", &bytes)], &["--json"]), 0);
-    assert_eq!((&told["packets"], &told["not-ip"]), (&3.into(), &2.into()));
+    assert_eq!((&told["packets"], &told["not_ip"]), (&3.into(), &2.into()));
 
     let bytes = pcap(
         101,
@@ -134,6 +134,6 @@ fn interfaces_of_another_kind_pass_unseen() {
     }
     let input = case.file("two.pcapng", &writer.finish().unwrap());
     let told = json(&replay(&[&input], &["--json"]), 0);
-    assert_eq!((&told["packets"], &told["not-ip"]), (&2.into(), &1.into()));
+    assert_eq!((&told["packets"], &told["not_ip"]), (&2.into(), &1.into()));
     assert_eq!(told["extensions"][0]["seen"], 1);
 }

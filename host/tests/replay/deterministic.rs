@@ -72,7 +72,7 @@ fn hundreds_of_strange_captures_make_no_shipped_extension_fail() {
     let told = replay(&sound, 0);
     assert_eq!(told["packets"], frames);
     assert!(
-        told["not-ip"].as_u64().unwrap() < frames as u64 / 2,
+        told["not_ip"].as_u64().unwrap() < frames as u64 / 2,
         "{told}"
     );
     let told = replay(&damaged, 3);

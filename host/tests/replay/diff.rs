@@ -43,11 +43,11 @@ fn where_they_differ_is_shown_and_counted() {
     );
     let told = json(&diff(&before, &after, &["--json"]), 1);
     assert_eq!(
-        (&told["packets"], &told["not-ip"]),
+        (&told["packets"], &told["not_ip"]),
         (&160.into(), &10.into())
     );
     assert_eq!(told["differences"]["count"], 20);
-    assert!(told["sides"][1]["ns-per-packet"].as_f64().unwrap() > 0.0);
+    assert!(told["sides"][1]["ns_per_packet"].as_f64().unwrap() > 0.0);
 }
 
 #[test]

@@ -188,8 +188,7 @@ fn who_is_interrupted_leaves_nothing() {
             .spawn()
             .unwrap();
         ipqext_tests::programs::wait_until("it writes", || names(dir.path()).len() > 1);
-        // It listens as soon as it writes, or shortly before.
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        // It listens before it writes.
         kill(Pid::from_raw(going.id() as i32), signal).unwrap();
         let output = going.wait_with_output().unwrap();
         let told = error(&output, 1);

@@ -39,8 +39,17 @@ fn the_summary_counts_packets_and_what_each_extension_did() {
     assert_eq!(told["packets"], 800);
     assert_eq!(told["accepted"], 500);
     assert_eq!(told["dropped"], 300);
-    assert_eq!(told["not-ip"], 50);
+    assert_eq!(told["not_ip"], 50);
     assert_eq!(told["extensions"][0]["name"], "icmp-drop");
+    let fields = told.as_object().unwrap();
+    let of_extension = told["extensions"][0].as_object().unwrap();
+    let names = fields.keys().chain(of_extension.keys());
+    let document = guests::workspace().join("docs/writing-extensions.md");
+    let document = fs::read_to_string(document).unwrap();
+    for name in names {
+        let told = document.contains(&format!("`{name}`"));
+        assert!(told, "{name} stands in docs/writing-extensions.md");
+    }
     assert_eq!(told["extensions"][1]["seen"], 450);
     assert_eq!(told["differences"], Value::Null);
 }
